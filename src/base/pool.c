@@ -1,0 +1,156 @@
+/* Thread pool: a generation counter announces a task, a count of finished workers ends it. */
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#define CPU_RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define CPU_RELAX() __asm__ volatile("yield")
+#else
+#define CPU_RELAX() ((void)0)
+#endif
+
+/* About 50 microseconds of spinning: longer than the gap between two operations of a decode step, far shorter than a
+ * time slice, so that an idle engine takes no processor time. */
+enum { SPINS = 4000 };
+
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    int id;
+};
+
+struct pool {
+    int n_threads, n_started;
+    pool_fn *fn; /* the current task; written before generation is released, read after it is acquired */
+    void *ctx;
+    int n, grain;
+    atomic_uint generation; /* release: task fields are ready; acquire in worker */
+    atomic_int n_done;      /* release: a worker's results are visible; acquire in pool_for */
+    atomic_int n_sleeping;  /* workers in or on their way into the condition wait */
+    atomic_bool stop;
+    pthread_mutex_t mutex; /* guards the condition only */
+    pthread_cond_t wake;
+    struct worker *workers;
+};
+
+/* Item range of one thread: the same for the same n, grain, n_threads. */
+static void range(const struct pool *p, int thread, int *first, int *last)
+{
+    int64_t units = (p->n + p->grain - 1) / p->grain;
+    int64_t a = units * thread / p->n_threads * p->grain, b = units * (thread + 1) / p->n_threads * p->grain;
+    *first = (int)(a < p->n ? a : p->n);
+    *last = (int)(b < p->n ? b : p->n);
+}
+
+static void run_range(struct pool *p, int thread)
+{
+    int first, last;
+    range(p, thread, &first, &last);
+    if (first < last) p->fn(p->ctx, first, last, thread);
+}
+
+static void sleep_until(struct pool *p, unsigned seen)
+{
+    pthread_mutex_lock(&p->mutex);
+    atomic_fetch_add(&p->n_sleeping, 1);
+    while (atomic_load(&p->generation) == seen && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->mutex);
+    atomic_fetch_sub(&p->n_sleeping, 1);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    struct pool *p = w->pool;
+    unsigned seen = 0;
+    for (;;) {
+        int spins = SPINS;
+        while (atomic_load_explicit(&p->generation, memory_order_acquire) == seen && spins-- > 0) CPU_RELAX();
+        if (atomic_load_explicit(&p->generation, memory_order_acquire) == seen) sleep_until(p, seen);
+        if (atomic_load(&p->stop)) return NULL;
+        seen = atomic_load_explicit(&p->generation, memory_order_acquire);
+        run_range(p, w->id);
+        atomic_fetch_add_explicit(&p->n_done, 1, memory_order_release);
+    }
+}
+
+int pool_open(struct pool **out, int n_threads, struct error *err)
+{
+    *out = NULL;
+    if (n_threads < 1 || n_threads > 1024)
+        return error_set(err, STATUS_RANGE, "threads: expected 1 to 1024, found %d", n_threads);
+    struct pool *p = calloc(1, sizeof *p);
+    if (!p) return error_set(err, STATUS_NOMEM, "thread pool");
+    p->n_threads = n_threads;
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    p->workers = calloc((size_t)n_threads, sizeof *p->workers);
+    if (!p->workers) {
+        pool_close(p);
+        return error_set(err, STATUS_NOMEM, "thread pool of %d", n_threads);
+    }
+    for (int i = 1; i < n_threads; i++) {
+        p->workers[i] = (struct worker){.pool = p, .id = i};
+        if (pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]) != 0) {
+            pool_close(p);
+            return error_set(err, STATUS_NOMEM, "cannot start thread %d of %d", i + 1, n_threads);
+        }
+        p->n_started++;
+    }
+    *out = p;
+    return STATUS_OK;
+}
+
+static void wake_sleepers(struct pool *p)
+{
+    if (atomic_load(&p->n_sleeping) == 0) return;
+    pthread_mutex_lock(&p->mutex);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void pool_close(struct pool *p)
+{
+    if (!p) return;
+    pthread_mutex_lock(&p->mutex);
+    atomic_store(&p->stop, true);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+    atomic_fetch_add(&p->generation, 1); /* ends the spinning */
+    for (int i = 1; i <= p->n_started; i++) pthread_join(p->workers[i].thread, NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
+    free(p->workers);
+    free(p);
+}
+
+int pool_n_threads(const struct pool *p)
+{
+    return p ? p->n_threads : 1;
+}
+
+void pool_for(struct pool *p, int n, int grain, pool_fn *fn, void *ctx)
+{
+    if (n <= 0) return;
+    if (!p || p->n_threads == 1 || n <= grain) {
+        fn(ctx, 0, n, 0);
+        return;
+    }
+    p->fn = fn;
+    p->ctx = ctx;
+    p->n = n;
+    p->grain = grain;
+    atomic_store_explicit(&p->n_done, 0, memory_order_relaxed);
+    atomic_fetch_add(&p->generation, 1); /* seq_cst: ordered before the n_sleeping load, so no wake-up is lost */
+    wake_sleepers(p);
+    run_range(p, 0);
+    for (int spins = 0; atomic_load_explicit(&p->n_done, memory_order_acquire) != p->n_threads - 1; spins++)
+        if (spins < 1 << 16) CPU_RELAX();
+        else sched_yield(); /* more threads than cores: let the others run */
+}

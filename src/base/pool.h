@@ -1,0 +1,22 @@
+/* Thread pool. One per engine; the calling thread is worker 0.
+ *
+ * pool_for splits [0, n) into one contiguous range per thread, by a rule that depends on n, grain and the number of
+ * threads only. Workers spin briefly after a task (decode issues one every few microseconds), then sleep. No nesting. */
+#ifndef FATHOM_BASE_POOL_H
+#define FATHOM_BASE_POOL_H
+
+#include "base/error.h"
+
+struct pool;
+
+/* Work on items [first, last); thread is 0 .. n_threads - 1. */
+typedef void pool_fn(void *ctx, int first, int last, int thread);
+
+/* n_threads >= 1 counts the caller. */
+int pool_open(struct pool **out, int n_threads, struct error *err);
+void pool_close(struct pool *p); /* accepts NULL */
+int pool_n_threads(const struct pool *p);
+/* Range borders are multiples of grain (>= 1). Returns when all items are done. p == NULL runs everything on the caller. */
+void pool_for(struct pool *p, int n, int grain, pool_fn *fn, void *ctx);
+
+#endif

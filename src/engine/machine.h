@@ -1,0 +1,29 @@
+/* What this machine offers: cores, memory, limits, and measured speeds. */
+#ifndef FATHOM_ENGINE_MACHINE_H
+#define FATHOM_ENGINE_MACHINE_H
+
+#include "base/pool.h"
+#include "kernels/kernels.h"
+
+struct machine {
+    char cpu[128];
+    int n_cores;               /* usable by this process (affinity, cgroup quota rounded up) */
+    uint64_t memory_bytes;     /* installed */
+    uint64_t available_bytes;  /* MemAvailable */
+    uint64_t cgroup_bytes;     /* memory limit of this process's cgroup (v1 or v2, the tightest ancestor), 0: none */
+    uint64_t cgroup_used_bytes;
+};
+
+void machine_read(struct machine *m);
+/* Memory a model may use: the least of MemAvailable and what the cgroup leaves. *source names the one that decided. */
+uint64_t machine_usable_memory(const struct machine *m, const char **source);
+
+/* Measured, in a fraction of a second each: read bandwidth over buffers larger than the caches, peaks of arithmetic. */
+struct machine_speed {
+    double read_gb_per_s;
+    double f32_gflops;
+    double int8_gops; /* 0 where the level has no integer dot product */
+};
+int machine_measure(struct machine_speed *out, const struct kernels *k, struct pool *pool, struct error *err);
+
+#endif
