@@ -1,0 +1,84 @@
+# A thin front: Meson builds, tools/setup.sh installs what is missing and shows what it does. `make help` lists the targets.
+
+MODEL ?=
+ARGS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+setup := tools/setup.sh
+export PREFIX DESTDIR
+
+.DEFAULT_GOAL := build
+.PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
+	check-correctness lint format tidy fuzz bench install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+	@echo "  variables: MODEL=file, folder or name   ARGS='more options of fathom run'   PREFIX=/usr/local   DESTDIR="
+
+build: ## install what is missing and build everything
+	@$(setup) packages build test
+	@$(setup) build plain
+
+run: ## build, fetch the default model if needed, and talk to it
+	@$(setup) packages build
+	@$(setup) build plain fathom
+	@build/fathom run $(if $(MODEL),-m '$(MODEL)') $(ARGS)
+
+test: ## the quick test suite
+	@$(setup) packages build test
+	@$(setup) build plain
+	@$(setup) test plain
+
+test-slow: ## what takes longer than the quick suite should
+	@$(setup) packages build test
+	@$(setup) build plain
+	@$(setup) test plain --suite slow
+
+check: check-clang check-sanitizers check-threads check-aarch64 check-baseline ## every other compiler, sanitizer and CPU
+	@python3 tools/count_tests.py build-clang build-asan build-tsan build-aarch64 \
+		build/meson-logs/testlog-baseline.json
+
+check-clang: ## clang, warnings are errors
+	@$(setup) packages build test check
+	@$(setup) build clang
+	@$(setup) test clang
+
+check-sanitizers: ## address and undefined behaviour sanitizers
+	@$(setup) packages build test check
+	@$(setup) build asan
+	@$(setup) test asan
+
+check-threads: ## thread sanitizer
+	@$(setup) packages build test check
+	@$(setup) build tsan
+	@$(setup) test tsan
+
+check-aarch64: ## cross build, run under qemu
+	@$(setup) packages build test check
+	@$(setup) build aarch64
+	@$(setup) test aarch64
+
+check-baseline: ## the plain build on an emulated CPU without AVX
+	@$(setup) packages build test check
+	@$(setup) build plain
+	@$(setup) test baseline
+
+lint: ## layering, headers, banned functions, spelling, scripts
+	@$(setup) packages build test check
+	@$(setup) build plain
+	@$(setup) test plain --suite lint
+
+tidy: ## clang-tidy over every C file
+	@$(setup) packages build test check
+	@$(setup) build clang
+	@$(setup) tidy
+
+format: ## clang-format over every C file
+	@$(setup) packages build check
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+install: build ## under DESTDIR and PREFIX
+	@$(setup) install
+
+clean: ## remove every build folder
+	@rm -rf build build-*
