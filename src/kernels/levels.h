@@ -1,0 +1,12 @@
+/* The ISA levels and what each puts into the table. Private to kernels/. */
+#ifndef FATHOM_KERNELS_LEVELS_H
+#define FATHOM_KERNELS_LEVELS_H
+
+#include "kernels/kernels.h"
+
+void kernels_fill_ref(struct kernels *k);
+void kernels_fill_avx2(struct kernels *k);
+void kernels_fill_avx512(struct kernels *k);
+void kernels_fill_neon(struct kernels *k);
+
+#endif
