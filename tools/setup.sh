@@ -85,7 +85,7 @@ variant()
         options="-Dbuildtype=debugoptimized -Db_sanitize=thread -Db_ndebug=false"
         selection="--setup threads"
         ;;
-    aarch64) options="-Dwerror=true --cross-file cross/aarch64.ini" ;;
+    aarch64) options="-Dwerror=true --cross-file build-sysroot-arm64/root.ini --cross-file cross/aarch64.ini" ;;
     baseline) dir=build options= selection="--setup baseline" ;;
     *) fail "setup: no build variant is called $1" ;;
     esac
@@ -96,6 +96,11 @@ build()
     name=$1
     variant "$name"
     shift
+    if [ "$name" = aarch64 ]; then
+        libraries=$(awk '$1 ~ /^(build|test)$/ && $2 ~ /^lib.*-dev$/ && $2 != "libc6-dev" {print $2}' tools/packages.txt)
+        step "sysroot: AArch64 libraries" $logs/sysroot.log tools/sysroot.sh $libraries ||
+            fail "sysroot: the AArch64 libraries could not be fetched; read $PWD/$logs/sysroot.log"
+    fi
     if [ ! -f $dir/build.ninja ]; then
         CC=$cc step "build: configuring $dir" $logs/configure-$name.log meson setup $dir --prefix "$PREFIX" $options ||
             fail "build: configuration failed; read $PWD/$logs/configure-$name.log"

@@ -5,6 +5,7 @@
 #ifndef FATHOM_FORMAT_CHECKPOINT_H
 #define FATHOM_FORMAT_CHECKPOINT_H
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "format/metadata.h"
 #include "tensor/tensor.h"
