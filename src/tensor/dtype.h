@@ -1,9 +1,10 @@
 /* Storage formats of tensor elements, and their exact scalar codecs.
  *
- * One row of dtypes[] per format: loaders, kernels, quantizer, inspector and tests read the same table. A block format
- * stores `block` consecutive elements of a row in `block_bytes` bytes. decode is exact: it yields the float nearest to
- * the stored value (the value itself for every format here, but for the one rounding that formats with an added minimum
- * need). encode rounds to nearest as the format's usual producer does; decode(encode(decode(b))) = decode(b). */
+ * One row of dtypes[] per format: loaders, kernels, quantizer, inspector and tests read the same table. A
+ * block format stores `block` consecutive elements of a row in `block_bytes` bytes. decode is exact: it
+ * yields the float nearest to the stored value (the value itself for every format here, but for the one
+ * rounding that formats with an added minimum need). encode rounds to nearest as the format's usual producer
+ * does; decode(encode(decode(b))) = decode(b). */
 #ifndef FATHOM_TENSOR_DTYPE_H
 #define FATHOM_TENSOR_DTYPE_H
 
@@ -51,7 +52,8 @@ uint16_t bf16_from_f32(float x);
 float f32_from_e4m3(uint8_t b); /* OCP FP8 E4M3: max 448, 0x7F and 0xFF are NaN */
 uint8_t e4m3_from_f32(float x); /* saturates at +-448; NaN stays NaN */
 float f32_from_e2m1(uint8_t code);
-uint8_t e2m1_from_f32(float x); /* saturates at +-6 */
+uint8_t e2m1_from_f32(float x); /* saturates at +-6, NaN too */
 float f32_from_e8m0(uint8_t b); /* 2^(b-127), b = 0 is the subnormal 2^-127, 255 is NaN */
+uint8_t e8m0_from_f32(float x); /* nearest power of two, at most 2^127; NaN and negative numbers become NaN */
 
 #endif

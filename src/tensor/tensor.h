@@ -17,17 +17,18 @@ struct tensor {
     const char *file; /* for messages */
 };
 
-/* (rows, cols) weights, `cols` contiguous, y = W x. FP8 and FP4 have their scales beside them: the value at (r, c) is
- * decode(data)[r][c] * scale[r / scale_rows][c / scale_cols], rounded once to float (exact for e8m0 scales). */
+/* (rows, cols) weights, `cols` contiguous, y = W x. FP8 and FP4 have their scales beside them: the value at
+ * (r, c) is decode(data)[r][c] * scale[r / scale_rows][c / scale_cols], rounded once to float (exact for e8m0
+ * scales). */
 struct matrix {
     enum dtype dtype;
     int rows, cols;
     const uint8_t *data;
     size_t row_bytes;
-    const uint8_t *scale;   /* NULL when the format carries its own scales */
-    enum dtype scale_dtype; /* DTYPE_E8M0 or DTYPE_F32 */
+    const uint8_t *scale;       /* NULL when the format carries its own scales */
+    enum dtype scale_dtype;     /* DTYPE_E8M0 or DTYPE_F32 */
     int scale_rows, scale_cols; /* block covered by one scale: 128 x 128, 32 x 32, 1 x 32 */
-    size_t scale_stride;    /* scales per row of blocks */
+    size_t scale_stride;        /* scales per row of blocks */
 };
 
 /* The whole of row r as floats, by the reference codec: what every kernel must agree with. */
