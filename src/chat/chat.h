@@ -1,5 +1,5 @@
-/* Chat: conversation in, event stream out. Renders the model's chat format, drives session and sampler, turns tokens into
- * events. Terminal, server and agent only translate events. */
+/* Chat: conversation in, event stream out. Renders the model's chat format, drives session and sampler, turns
+ * tokens into events. Terminal, server and agent only translate events. */
 #ifndef FATHOM_CHAT_CHAT_H
 #define FATHOM_CHAT_CHAT_H
 
@@ -19,27 +19,42 @@ struct chat_message {
 
 /* A chat format: how one family of models spells turns. Rows of chat_formats[]. */
 struct chat_format;
-extern const struct chat_format *const chat_formats[]; /* NULL-terminated */
-const char *chat_format_name(const struct chat_format *f);
+extern const struct chat_format *const chat_formats[];     /* NULL-terminated */
+const char *chat_format_name(const struct chat_format *f); /* "none" for NULL */
 
-/* By name, or (name NULL) by the model: its chat template's markers, then its tokenizer's control tokens. A base model
- * without any gets STATUS_NOT_FOUND: use raw completion. */
-int chat_format_choose(const struct chat_format **out, const char *name, const struct tokenizer *t, const struct model *m,
-                       struct error *err);
+/* By name, or (name NULL) by the model: the markers in its chat template; without a template, by the role
+ * tokens that its tokenizer has. "none" gives NULL: raw completion. STATUS_NOT_FOUND: an unknown name (the
+ * message lists the known ones), a model without a known template or role tokens (a base model, for
+ * instance), or a token of the format that the tokenizer lacks (the message spells it). m is for messages and
+ * may be NULL. */
+int chat_format_choose(const struct chat_format **out, const char *name, const struct tokenizer *t,
+                       const struct model *m, struct error *err);
 
-/* Prompt ids of the conversation, ending where the assistant's turn begins. Text in messages never becomes a control
- * token. think: ask for (true) or suppress (false) visible reasoning where the format knows it. */
-int chat_render(const struct chat_format *f, const struct tokenizer *t, const struct chat_message *messages, size_t n,
-                bool think, struct token_list *out, struct error *err);
+/* Appends the prompt ids of the conversation, ending where the assistant's turn begins; the last message must
+ * be the user's. Text in messages never becomes a control token. think: ask for (true) or suppress (false)
+ * visible reasoning where the format knows it. Formats that name a default system text in their template get
+ * it when messages[0] is no system message. */
+int chat_render(const struct chat_format *f, const struct tokenizer *t, const struct chat_message *messages,
+                size_t n, bool think, struct token_list *out, struct error *err);
+/* True when a rendered prompt of this format ends inside a think block. f may be NULL. */
+bool chat_starts_thinking(const struct chat_format *f, bool think);
 
 enum chat_event_type {
-    CHAT_EVENT_PREFILL, /* n of total prompt tokens done */
+    CHAT_EVENT_PREFILL, /* done of total prompt tokens are in the session */
     CHAT_EVENT_THINK,   /* text: a piece of the reasoning */
     CHAT_EVENT_TEXT,    /* text: a piece of the answer */
-    CHAT_EVENT_STOP,    /* reason */
+    CHAT_EVENT_STOP,    /* stop: the last event */
 };
-enum chat_stop { CHAT_STOP_END, CHAT_STOP_LENGTH, CHAT_STOP_STRING, CHAT_STOP_CANCELLED, CHAT_STOP_CONTEXT };
+enum chat_stop {
+    CHAT_STOP_END,       /* the model ended its turn */
+    CHAT_STOP_LENGTH,    /* max_tokens */
+    CHAT_STOP_STRING,    /* a stop string */
+    CHAT_STOP_CANCELLED, /* the cancel flag */
+    CHAT_STOP_CONTEXT,   /* the context is full */
+};
 
+/* Text is whole UTF-8 characters and valid during the call. How the model's bytes fell into tokens does not
+ * show in the concatenated texts. Newlines around a think block belong to neither side. */
 struct chat_event {
     enum chat_event_type type;
     struct str text;
@@ -48,9 +63,9 @@ struct chat_event {
 };
 
 struct chat_usage {
-    int n_prompt;      /* prompt tokens */
-    int n_reused;      /* of those, already in the session */
-    int n_generated;
+    int n_prompt;    /* prompt tokens */
+    int n_reused;    /* of those, already in the session */
+    int n_generated; /* sampled tokens, the one that ended the turn included */
     double prefill_s, decode_s;
 };
 
@@ -58,19 +73,21 @@ struct generate_options {
     const struct chat_format *format; /* NULL: raw completion, only the tokenizer's EOS stops */
     bool starts_thinking;             /* the prompt ended inside a think block */
     struct sampler_options sampler;
-    int max_tokens;                   /* <= 0: until the context is full */
-    const struct str *stop;           /* stop strings, not part of the output */
+    int max_tokens; /* <= 0: until the context is full */
+    const struct str
+        *stop; /* stop strings: end the answer and are no part of it; not looked for in reasoning */
     size_t n_stop;
-    const atomic_bool *cancel;        /* may be NULL; polled once per token and per prefill layer */
+    const atomic_bool *cancel; /* may be NULL; polled once per token and per prefill layer */
     void (*on_event)(void *ctx, const struct chat_event *e);
     void *ctx;
 };
 
-/* Makes session s hold prompt (rewinding to the common prefix, evaluating the rest), then samples until a stop. The sampled
- * ids stay in the session. usage may be NULL. */
+/* Makes session s hold prompt (rewinding to the common prefix, evaluating the rest), then samples until a
+ * stop. The sampled ids stay in the session, but for the last one, which nothing was evaluated after. Rows of
+ * the output that no token has (padding of the vocabulary) are never sampled. Cancelling is a stop, not an
+ * error. On an error there is no STOP event and the session keeps what was evaluated. usage may be NULL and
+ * is filled in any case. */
 int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *prompt, int n_prompt,
                   const struct generate_options *o, struct chat_usage *usage, struct error *err);
-/* True when a rendered prompt of this format ends inside a think block. */
-bool chat_starts_thinking(const struct chat_format *f, bool think);
 
 #endif

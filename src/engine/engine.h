@@ -44,6 +44,7 @@ int memory_plan_make(struct memory_plan *plan, const struct model *m, const stru
 
 int session_open(struct session **out, struct engine *e, struct error *err);
 void session_close(struct session *s);
+const struct model *session_model(const struct session *s);
 
 struct eval_options {
     int n_logits;     /* rows wanted, for the last n_logits tokens; at least 1 unless logits is NULL */
