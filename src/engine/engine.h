@@ -1,7 +1,7 @@
 /* Engine and sessions: tokens in, logits out.
  *
- * An engine is one loaded model with its kernels, threads and memory plan. A session is one sequence. All calls on one
- * engine come from one thread at a time. */
+ * An engine is one loaded model with its kernels, threads and memory plan. A session is one sequence. All
+ * calls on one engine come from one thread at a time. */
 #ifndef FATHOM_ENGINE_ENGINE_H
 #define FATHOM_ENGINE_ENGINE_H
 
@@ -16,21 +16,26 @@ struct engine_options {
     int n_batch;        /* tokens per prefill step; 0: 256 */
 };
 
-/* What a model needs, computed before any of it is allocated. */
+/* What a model needs, computed before any of it is allocated:
+ *     total = weights (mapped, counted in full) + one session (state of n_ctx positions, token ids, one row
+ * of logits)
+ *           + scratch of a step of n_batch tokens by n_threads threads. */
 struct memory_plan {
-    uint64_t weight_bytes;        /* mapped, counted in full */
-    uint64_t state_bytes;         /* one session of n_ctx */
+    uint64_t weight_bytes;
+    uint64_t state_bytes; /* one session of n_ctx */
     uint64_t state_bytes_per_token;
     uint64_t scratch_bytes;
     uint64_t total_bytes;
-    uint64_t budget_bytes;        /* and where it comes from: */
-    const char *budget_source;    /* "--ram", "cgroup limit", "free memory" */
-    int n_ctx, n_batch;
+    uint64_t budget_bytes;     /* and where it comes from: */
+    const char *budget_source; /* "--ram", "cgroup limit", "free memory" */
+    int n_ctx, n_batch, n_threads;
+    int n_ctx_wanted; /* above n_ctx when the budget made an automatic context smaller */
 };
 
 struct engine;
 struct session;
 
+/* o may be NULL: all defaults. */
 int engine_open(struct engine **out, const char *path, const struct engine_options *o, struct error *err);
 void engine_close(struct engine *e); /* accepts NULL */
 const struct model *engine_model(const struct engine *e);
@@ -39,34 +44,39 @@ const struct kernels *engine_kernels(const struct engine *e);
 struct pool *engine_pool(const struct engine *e);
 const struct memory_plan *engine_plan(const struct engine *e);
 
-/* Fills plan for a model that is bound but not loaded; STATUS_NOMEM with the figures when it exceeds the budget. */
-int memory_plan_make(struct memory_plan *plan, const struct model *m, const struct engine_options *o, struct error *err);
+/* Fills plan for a model that is bound but not loaded; o may be NULL. STATUS_NOMEM with the figures when it
+ * exceeds the budget: an automatic n_ctx shrinks to what fits (not below 512), one that was asked for does
+ * not. */
+int memory_plan_make(struct memory_plan *plan, const struct model *m, const struct engine_options *o,
+                     struct error *err);
 
 int session_open(struct session **out, struct engine *e, struct error *err);
 void session_close(struct session *s);
 const struct model *session_model(const struct session *s);
 
 struct eval_options {
-    int n_logits;     /* rows wanted, for the last n_logits tokens; at least 1 unless logits is NULL */
-    float *logits;    /* (n_logits, n_vocab); NULL: only the last token's, readable by session_logits */
+    int n_logits;  /* rows wanted, for the last n_logits tokens; at least 1 unless logits is NULL */
+    float *logits; /* (n_logits, n_vocab); NULL: only the last token's, readable by session_logits */
     void (*progress)(void *ctx, int done, int total); /* after each prefill step; may be NULL */
     void *progress_ctx;
     const atomic_bool *cancel; /* may be NULL */
 };
 
-/* Appends n >= 1 tokens, in steps of n_batch. On an error or cancellation the session keeps the tokens of the finished
- * steps: session_n_tokens tells. Ids outside the vocabulary and sequences longer than n_ctx are STATUS_RANGE; a
- * non-finite logit is STATUS_NONFINITE. o may be NULL. */
-int session_eval(struct session *s, const int32_t *ids, int n, const struct eval_options *o, struct error *err);
+/* Appends n >= 1 tokens, in steps of n_batch. On an error or cancellation the session keeps the tokens of the
+ * finished steps: session_n_tokens tells. Ids outside the vocabulary and sequences longer than n_ctx are
+ * STATUS_RANGE; a non-finite logit is STATUS_NONFINITE. o may be NULL. */
+int session_eval(struct session *s, const int32_t *ids, int n, const struct eval_options *o,
+                 struct error *err);
 /* Logits (n_vocab) of the last token, valid until the next call on s. */
 const float *session_logits(const struct session *s);
 int session_n_tokens(const struct session *s);
 int session_n_ctx(const struct session *s);
 const int32_t *session_ids(const struct session *s);
-/* Keeps the first n tokens. Rebuilds by evaluating them again when the model's state cannot go back that far. */
+/* Keeps the first n tokens. Rebuilds by evaluating them again when the model's state cannot go back that far.
+ */
 int session_rewind(struct session *s, int n_tokens, struct error *err);
-/* Snapshot files: versioned, checksummed, tied to the model. Loading into a session of another model is refused; a
- * broken file leaves the session as it was. */
+/* Snapshot files: versioned, checksummed, tied to the model. Loading into a session of another model is
+ * refused; a broken file leaves the session as it was. */
 int session_save(const struct session *s, const char *path, struct error *err);
 int session_load(struct session *s, const char *path, struct error *err);
 

@@ -1,8 +1,9 @@
 /* Models: what an architecture must provide, and what the engine may ask of it.
  *
- * An architecture is a folder under model/ and a row in archs[]. The engine knows neither layers nor caches: a `state` is all
- * that one sequence remembers (KV cache for Llama; ring windows, compressed entries and compressor rows for DeepSeek V4),
- * created, rewound, saved and destroyed by the architecture that owns its shape. */
+ * An architecture is a folder under model/ and a row in archs[]. The engine knows neither layers nor caches:
+ * a `state` is all that one sequence remembers (KV cache for Llama; ring windows, compressed entries and
+ * compressor rows for DeepSeek V4), created, rewound, saved and destroyed by the architecture that owns its
+ * shape. */
 #ifndef FATHOM_MODEL_MODEL_H
 #define FATHOM_MODEL_MODEL_H
 
@@ -17,11 +18,11 @@
 struct model {
     const struct arch *arch;
     int dim, n_layers, n_vocab;
-    int n_ctx_max;            /* positions the model was trained for */
-    uint64_t n_params;        /* as stored, embedding included */
-    uint64_t weight_bytes;    /* of all bound tensors */
-    uint64_t active_bytes;    /* weight bytes that one decoded token reads */
-    uint64_t active_flops;    /* multiply-adds times two of one decoded token at position 0 */
+    int n_ctx_max;         /* positions the model was trained for */
+    uint64_t n_params;     /* as stored, embedding included */
+    uint64_t weight_bytes; /* of all bound tensors */
+    uint64_t active_bytes; /* weight bytes that one decoded token reads */
+    uint64_t active_flops; /* multiply-adds times two of one decoded token at position 0 */
 };
 
 /* All that one sequence remembers. Each architecture's own struct begins with this one. */
@@ -40,15 +41,17 @@ struct run {
     float *logits; /* (n_logits, n_vocab) */
 };
 
-/* One forward pass over the new tokens of one or more sequences. Results do not depend on which runs share a step. */
+/* One forward pass over the new tokens of one or more sequences. Results do not depend on which runs share a
+ * step. */
 struct step {
     struct run *runs;
     int n_runs;
     int n_tokens; /* sum over runs */
     const struct kernels *kernels;
     struct pool *pool;
-    struct arena *scratch;       /* reset by the model before it returns */
-    const atomic_bool *cancel;   /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
+    struct arena *scratch; /* reset by the model before it returns */
+    const atomic_bool
+        *cancel; /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
 };
 
 /* Byte sink and source for saved states: the engine adds header and checksum around them. */
@@ -62,31 +65,35 @@ struct state_reader {
 };
 
 struct arch {
-    const char *name;             /* GGUF general.architecture */
-    const char *const *hf_types;  /* model_type values in config.json, NULL-terminated */
-    /* Reads configuration and binds weights from c, which outlives the model. Touches no weight data beyond norms. */
+    const char *name;            /* GGUF general.architecture */
+    const char *const *hf_types; /* model_type values in config.json, NULL-terminated */
+    /* Reads configuration and binds weights from c, which outlives the model. Touches no weight data beyond
+     * norms. */
     int (*open)(struct model **out, const struct arch *arch, const struct checkpoint *c, struct error *err);
     void (*close)(struct model *m); /* accepts NULL and half-built models */
-    /* Memory: bytes of a state for n_ctx positions, and of scratch for a step of n_tokens over states of n_ctx. */
+    /* Memory: bytes of a state for n_ctx positions, and of scratch for a step of n_tokens over states of
+     * n_ctx by n_threads threads; UINT64_MAX when it leaves 64 bits. */
     uint64_t (*state_bytes)(const struct model *m, int n_ctx);
-    uint64_t (*scratch_bytes)(const struct model *m, int n_tokens, int n_ctx);
+    uint64_t (*scratch_bytes)(const struct model *m, int n_tokens, int n_ctx, int n_threads);
     int (*state_open)(struct state **out, const struct model *m, int n_ctx, struct error *err);
     void (*state_close)(struct state *s);
-    /* Forgets all but the first n tokens. STATUS_UNSUPPORTED when the state cannot go back that far: the caller then
-     * starts again from an empty state. */
+    /* Forgets all but the first n tokens. STATUS_UNSUPPORTED when the state cannot go back that far: the
+     * caller then starts again from an empty state. */
     int (*state_rewind)(struct state *s, int n_tokens, struct error *err);
     int (*state_save)(const struct state *s, struct state_writer *w, struct error *err);
     int (*state_load)(struct state *s, struct state_reader *r, struct error *err);
-    /* STATUS_OK, STATUS_CANCELLED or STATUS_NOMEM (scratch). On success each state has grown by its run's tokens. */
+    /* STATUS_OK, STATUS_CANCELLED or STATUS_NOMEM (scratch). On success each state has grown by its run's
+     * tokens. */
     int (*forward)(const struct model *m, struct step *step, struct error *err);
     /* One line per fact for `fathom inspect`: (name, value) pairs. */
-    void (*describe)(const struct model *m, void (*line)(void *ctx, const char *name, const char *value), void *ctx);
+    void (*describe)(const struct model *m, void (*line)(void *ctx, const char *name, const char *value),
+                     void *ctx);
 };
 
 extern const struct arch *const archs[]; /* NULL-terminated */
 
-/* Finds the architecture by the checkpoint's metadata and opens it; an unknown one is STATUS_UNSUPPORTED with its name
- * and the list of known ones. */
+/* Finds the architecture by the checkpoint's metadata and opens it; an unknown one is STATUS_UNSUPPORTED with
+ * its name and the list of known ones. */
 int model_open(struct model **out, const struct checkpoint *c, struct error *err);
 void model_close(struct model *m);
 

@@ -1,0 +1,147 @@
+/* Sessions: one sequence of tokens and what the model remembers of it. */
+#include "engine/internal.h"
+
+#include <math.h>
+#include <string.h>
+
+void session_close(struct session *s)
+{
+    if (!s) return;
+    if (s->state) s->engine->model->arch->state_close(s->state);
+    arena_free(&s->arena);
+    free(s);
+}
+
+int session_open(struct session **out, struct engine *e, struct error *err)
+{
+    *out = NULL;
+    struct session *s = calloc(1, sizeof *s);
+    if (!s) return error_set(err, STATUS_NOMEM, "session header");
+    s->engine = e;
+    size_t n_ctx = (size_t)e->plan.n_ctx, n_vocab = (size_t)e->model->n_vocab;
+    int rc = arena_init(&s->arena, arena_cost(n_ctx * sizeof(int32_t)) + arena_cost(n_vocab * sizeof(float)),
+                        "session", err);
+    if (rc == STATUS_OK) {
+        s->ids = arena_new(&s->arena, int32_t, n_ctx);
+        s->logits = arena_new(&s->arena, float, n_vocab);
+        rc = e->model->arch->state_open(&s->state, e->model, e->plan.n_ctx, err);
+    }
+    if (rc == STATUS_OK)
+        *out = s;
+    else
+        session_close(s);
+    return rc;
+}
+
+static int check_input(const struct session *s, const int32_t *ids, int n, const struct eval_options *o,
+                       struct error *err)
+{
+    int n_vocab = s->engine->model->n_vocab, room = s->state->n_ctx - s->state->n_tokens;
+    if (n < 1) return error_set(err, STATUS_RANGE, "tokens: expected at least 1, found %d", n);
+    if (n > room)
+        return error_set(err, STATUS_RANGE, "context: %d more tokens do not fit: %d of %d are taken", n,
+                         s->state->n_tokens, s->state->n_ctx);
+    for (int i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= n_vocab)
+            return error_set(err, STATUS_RANGE, "token %d: expected an id of 0 to %d, found %d", i,
+                             n_vocab - 1, (int)ids[i]);
+    if (o->logits && (o->n_logits < 1 || o->n_logits > n))
+        return error_set(err, STATUS_RANGE, "logits: expected 1 to %d rows, found %d", n, o->n_logits);
+    return STATUS_OK;
+}
+
+/* Index of the first number that is not finite, or n. */
+static size_t find_nonfinite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return i;
+    return n;
+}
+
+/* One step of n tokens; its logits must be finite, or the session is put back to where it was. */
+static int eval_step(struct session *s, const int32_t *ids, int n, int n_logits, float *logits,
+                     const atomic_bool *cancel, struct error *err)
+{
+    struct engine *e = s->engine;
+    int before = s->state->n_tokens;
+    struct run run = {.state = s->state, .ids = ids, .n_tokens = n, .n_logits = n_logits, .logits = logits};
+    struct step step = {.runs = &run,
+                        .n_runs = 1,
+                        .n_tokens = n,
+                        .kernels = &e->kernels,
+                        .pool = e->pool,
+                        .scratch = &e->scratch,
+                        .cancel = cancel};
+    int rc = e->model->arch->forward(e->model, &step, err);
+    if (rc != STATUS_OK) return rc;
+    size_t n_vocab = (size_t)e->model->n_vocab, total = (size_t)n_logits * n_vocab,
+           bad = find_nonfinite(logits, total);
+    if (bad < total) {
+        session_rewind(s, before, NULL);
+        return error_set(err, STATUS_NONFINITE, "position %d: logit %zu is %s",
+                         before + n - n_logits + (int)(bad / n_vocab), bad % n_vocab,
+                         isnan(logits[bad]) ? "not a number" : "infinite");
+    }
+    memmove(s->ids + before, ids, (size_t)n * sizeof *ids);
+    return STATUS_OK;
+}
+
+int session_eval(struct session *s, const int32_t *ids, int n, const struct eval_options *o,
+                 struct error *err)
+{
+    static const struct eval_options defaults;
+    if (!o) o = &defaults;
+    int rc = check_input(s, ids, n, o, err);
+    if (rc != STATUS_OK) return rc;
+    size_t n_vocab = (size_t)s->engine->model->n_vocab;
+    int n_logits = o->logits ? o->n_logits : 1,
+        first = n - n_logits; /* the first token whose logits are wanted */
+    float *logits = o->logits ? o->logits : s->logits;
+    for (int done = 0; done < n;) {
+        int n_step = n - done < s->engine->plan.n_batch ? n - done : s->engine->plan.n_batch;
+        int skip = done > first ? done - first : 0; /* rows that are written already */
+        int rows = done + n_step - first - skip;
+        rc = eval_step(s, ids + done, n_step, rows > 0 ? rows : 0, logits + (size_t)skip * n_vocab, o->cancel,
+                       err);
+        if (rc != STATUS_OK) return rc;
+        done += n_step;
+        if (o->progress) o->progress(o->progress_ctx, done, n);
+    }
+    if (o->logits) memcpy(s->logits, logits + (size_t)(n_logits - 1) * n_vocab, n_vocab * sizeof *logits);
+    return STATUS_OK;
+}
+
+int session_rewind(struct session *s, int n_tokens, struct error *err)
+{
+    const struct arch *arch = s->engine->model->arch;
+    int rc = arch->state_rewind(s->state, n_tokens, err);
+    if (rc != STATUS_UNSUPPORTED) return rc;
+    rc = arch->state_rewind(s->state, 0, err);
+    for (int done = 0; done < n_tokens && rc == STATUS_OK;) {
+        int n = n_tokens - done < s->engine->plan.n_batch ? n_tokens - done : s->engine->plan.n_batch;
+        rc = eval_step(s, s->ids + done, n, done + n == n_tokens, s->logits, NULL, err);
+        done += n;
+    }
+    return rc;
+}
+
+const float *session_logits(const struct session *s)
+{
+    return s->logits;
+}
+const struct model *session_model(const struct session *s)
+{
+    return s->engine->model;
+}
+int session_n_tokens(const struct session *s)
+{
+    return s->state->n_tokens;
+}
+int session_n_ctx(const struct session *s)
+{
+    return s->state->n_ctx;
+}
+const int32_t *session_ids(const struct session *s)
+{
+    return s->ids;
+}

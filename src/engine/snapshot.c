@@ -1,0 +1,234 @@
+/* Session snapshots.
+ *
+ *     offset  size         content (little-endian)
+ *     0       8            magic "FATHOMSN"
+ *     8       4            version: 1
+ *     12      4            n_tokens
+ *     16      8            model identity
+ *     24      4 n_tokens   token ids
+ *     ...     ...          state, as the architecture writes it
+ *     end-8   8            XXH3-64 of all bytes before
+ *
+ * The identity hashes configuration, tensor directory and samples of the weights: a snapshot of another
+ * model, or of the same model in another quantisation, is refused, because its cache would not be what this
+ * model would have computed. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file_map.h"
+#include "engine/internal.h"
+
+enum { SNAPSHOT_VERSION = 1, HEADER_BYTES = 24, CHECKSUM_BYTES = 8, N_SAMPLES = 256, SAMPLE_BYTES = 64 };
+static const char magic[8] = {'F', 'A', 'T', 'H', 'O', 'M', 'S', 'N'};
+
+struct header {
+    char magic[8];
+    uint32_t version, n_tokens;
+    uint64_t model;
+};
+_Static_assert(sizeof(struct header) == HEADER_BYTES, "written as it is");
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "snapshots and checkpoints are read in place as little-endian"
+#endif
+
+static void hash_value(XXH3_state_t *h, const struct value *v)
+{
+    XXH3_64bits_update(h, &v->type, sizeof v->type);
+    switch (v->type) {
+    case VALUE_NULL: return;
+    case VALUE_BOOL: XXH3_64bits_update(h, &v->boolean, sizeof v->boolean); return;
+    case VALUE_INT: XXH3_64bits_update(h, &v->integer, sizeof v->integer); return;
+    case VALUE_FLOAT: XXH3_64bits_update(h, &v->real, sizeof v->real); return;
+    case VALUE_STRING: XXH3_64bits_update(h, v->string.p, v->string.n); return;
+    case VALUE_ARRAY: XXH3_64bits_update(h, &v->n_items, sizeof v->n_items); return;
+    }
+}
+
+static void hash_tensor(XXH3_state_t *h, const struct tensor *t)
+{
+    XXH3_64bits_update(h, t->name.p, t->name.n);
+    XXH3_64bits_update(h, &t->dtype, sizeof t->dtype);
+    XXH3_64bits_update(h, t->dim, (size_t)t->n_dims * sizeof *t->dim);
+}
+
+static uint64_t model_identity(const struct checkpoint *c)
+{
+    XXH3_state_t h;
+    XXH3_64bits_reset(&h);
+    const struct metadata *m = checkpoint_metadata(c);
+    for (size_t i = 0; i < m->n; i++) {
+        if (str_starts(m->entries[i].key, STR("generation."))) continue; /* sampling advice, not the model */
+        XXH3_64bits_update(&h, m->entries[i].key.p, m->entries[i].key.n);
+        hash_value(&h, &m->entries[i].value);
+    }
+    size_t n = checkpoint_n_tensors(c), stride = n / N_SAMPLES + 1;
+    for (size_t i = 0; i < n; i++) {
+        const struct tensor *t = checkpoint_tensor(c, i);
+        hash_tensor(&h, t);
+        if (i % stride == 0) /* two fine-tunes differ in their weights alone */
+            XXH3_64bits_update(&h, t->data, t->bytes < SAMPLE_BYTES ? t->bytes : SAMPLE_BYTES);
+    }
+    return XXH3_64bits_digest(&h);
+}
+
+struct sink {
+    int fd;
+    const char *path;
+    XXH3_state_t hash;
+};
+
+static int sink_write(void *ctx, const void *data, size_t bytes, struct error *err)
+{
+    struct sink *s = ctx;
+    XXH3_64bits_update(&s->hash, data, bytes);
+    for (const char *p = data; bytes > 0;) {
+        ssize_t n = write(s->fd, p, bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set(err, STATUS_IO, "%s: cannot write: %s", s->path, strerror(errno));
+        p += n;
+        bytes -= (size_t)n;
+    }
+    return STATUS_OK;
+}
+
+static int write_all(const struct session *s, struct sink *out, struct error *err)
+{
+    struct header h = {.version = SNAPSHOT_VERSION,
+                       .n_tokens = (uint32_t)s->state->n_tokens,
+                       .model = model_identity(s->engine->checkpoint)};
+    memcpy(h.magic, magic, sizeof magic);
+    struct state_writer w = {.write = sink_write, .ctx = out};
+    XXH3_64bits_reset(&out->hash);
+    int rc = sink_write(out, &h, sizeof h, err);
+    if (rc == STATUS_OK) rc = sink_write(out, s->ids, h.n_tokens * sizeof *s->ids, err);
+    if (rc == STATUS_OK) rc = s->engine->model->arch->state_save(s->state, &w, err);
+    if (rc != STATUS_OK) return rc;
+    uint64_t sum = XXH3_64bits_digest(&out->hash);
+    rc = sink_write(out, &sum, sizeof sum, err);
+    if (rc == STATUS_OK && fsync(out->fd) != 0)
+        rc = error_set(err, STATUS_IO, "%s: cannot write: %s", out->path, strerror(errno));
+    return rc;
+}
+
+int session_save(const struct session *s, const char *path, struct error *err)
+{
+    struct buf part;
+    buf_init(&part, 1 << 16);
+    buf_printf(&part, "%s.part", path);
+    const char *name = buf_cstr(&part);
+    if (part.failed) {
+        buf_free(&part);
+        return error_set(err, STATUS_NOMEM, "%s: file name", path);
+    }
+    struct sink out = {.path = name, .fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    int rc = out.fd < 0 ? error_set(err, STATUS_IO, "%s: cannot create: %s", name, strerror(errno))
+                        : write_all(s, &out, err);
+    if (out.fd >= 0 && close(out.fd) != 0 && rc == STATUS_OK)
+        rc = error_set(err, STATUS_IO, "%s: cannot write: %s", name, strerror(errno));
+    if (rc == STATUS_OK && rename(name, path) != 0)
+        rc = error_set(err, STATUS_IO, "%s: cannot rename to %s: %s", name, path, strerror(errno));
+    if (rc != STATUS_OK && out.fd >= 0) unlink(name);
+    buf_free(&part);
+    return rc;
+}
+
+struct source {
+    const uint8_t *p;
+    size_t left;
+    const char *path;
+};
+
+static int source_read(void *ctx, void *data, size_t bytes, struct error *err)
+{
+    struct source *s = ctx;
+    if (bytes > s->left)
+        return error_set(err, STATUS_FORMAT,
+                         "%s: the saved state ends early: expected %zu more bytes, found %zu", s->path, bytes,
+                         s->left);
+    memcpy(data, s->p, bytes);
+    s->p += bytes;
+    s->left -= bytes;
+    return STATUS_OK;
+}
+
+/* Everything that can be wrong with the file before its state is read. On success *in stands at the token
+ * ids. */
+static int check_file(struct header *h, struct source *in, const struct file_map *map,
+                      const struct session *s, const char *path, struct error *err)
+{
+    uint64_t sum;
+    if (map->bytes < HEADER_BYTES + CHECKSUM_BYTES)
+        return error_set(err, STATUS_FORMAT, "%s: no session snapshot: %llu bytes, expected at least %d",
+                         path, (unsigned long long)map->bytes, HEADER_BYTES + CHECKSUM_BYTES);
+    memcpy(h, map->data, sizeof *h);
+    if (memcmp(h->magic, magic, sizeof magic) != 0)
+        return error_set(err, STATUS_FORMAT, "%s: no session snapshot: the magic number is wrong", path);
+    if (h->version != SNAPSHOT_VERSION)
+        return error_set(err, STATUS_UNSUPPORTED, "%s: snapshot version: expected %d, found %u", path,
+                         SNAPSHOT_VERSION, h->version);
+    memcpy(&sum, map->data + map->bytes - CHECKSUM_BYTES, sizeof sum);
+    if (XXH3_64bits(map->data, map->bytes - CHECKSUM_BYTES) != sum)
+        return error_set(err, STATUS_FORMAT,
+                         "%s: damaged or truncated: the checksum does not fit the content", path);
+    if (h->model != model_identity(s->engine->checkpoint))
+        return error_set(err, STATUS_UNSUPPORTED, "%s: saved with another model than %s", path,
+                         checkpoint_path(s->engine->checkpoint));
+    if (h->n_tokens > (uint32_t)s->state->n_ctx)
+        return error_set(err, STATUS_RANGE, "%s: holds %u tokens, the context %d", path, h->n_tokens,
+                         s->state->n_ctx);
+    *in = (struct source){map->data + HEADER_BYTES, map->bytes - HEADER_BYTES - CHECKSUM_BYTES, path};
+    return STATUS_OK;
+}
+
+static int read_state(struct state *fresh, int32_t *ids, const struct header *h, struct source *in,
+                      const struct model *m, struct error *err)
+{
+    struct state_reader r = {.read = source_read, .ctx = in};
+    int rc = source_read(in, ids, h->n_tokens * sizeof *ids, err);
+    for (uint32_t i = 0; i < h->n_tokens && rc == STATUS_OK; i++)
+        if (ids[i] < 0 || ids[i] >= m->n_vocab)
+            rc = error_set(err, STATUS_FORMAT, "%s: token %u: expected an id of 0 to %d, found %d", in->path,
+                           i, m->n_vocab - 1, (int)ids[i]);
+    if (rc == STATUS_OK) rc = m->arch->state_load(fresh, &r, err);
+    if (rc != STATUS_OK) return rc;
+    if (in->left)
+        return error_set(err, STATUS_FORMAT, "%s: %zu bytes too many after the state", in->path, in->left);
+    if (fresh->n_tokens != (int)h->n_tokens)
+        return error_set(err, STATUS_FORMAT, "%s: the header says %u tokens, the state %d", in->path,
+                         h->n_tokens, fresh->n_tokens);
+    return STATUS_OK;
+}
+
+/* Reads into a fresh state, so that whatever is wrong leaves the session as it was. */
+int session_load(struct session *s, const char *path, struct error *err)
+{
+    const struct model *m = s->engine->model;
+    struct file_map map;
+    struct header h;
+    struct source in;
+    struct state *fresh = NULL;
+    int32_t *ids = NULL;
+    int rc = file_map_open(&map, path, err);
+    if (rc != STATUS_OK) return rc;
+    rc = check_file(&h, &in, &map, s, path, err);
+    if (rc == STATUS_OK) rc = m->arch->state_open(&fresh, m, s->state->n_ctx, err);
+    if (rc == STATUS_OK && !(ids = malloc((h.n_tokens + 1) * sizeof *ids)))
+        rc = error_set(err, STATUS_NOMEM, "%s: %u token ids", path, h.n_tokens);
+    if (rc == STATUS_OK) rc = read_state(fresh, ids, &h, &in, m, err);
+    if (rc == STATUS_OK) {
+        struct state *old = s->state;
+        memcpy(s->ids, ids, h.n_tokens * sizeof *ids);
+        s->state = fresh;
+        fresh = old;
+    }
+    if (fresh) m->arch->state_close(fresh);
+    free(ids);
+    file_map_close(&map);
+    return rc;
+}

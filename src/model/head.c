@@ -1,0 +1,72 @@
+/* Token embedding and output head: see head.h. */
+#include "model/head.h"
+
+#include "model/linear.h"
+
+struct embed {
+    const struct step *step;
+    const struct matrix *embedding;
+    float *x;
+};
+
+static void embed_range(void *ctx, int first, int last, int thread)
+{
+    (void)thread;
+    const struct embed *e = ctx;
+    int token = 0;
+    for (const struct run *r = e->step->runs; r < e->step->runs + e->step->n_runs; token += r->n_tokens, r++)
+        for (int t = 0; t < r->n_tokens; t++)
+            if (token + t >= first && token + t < last)
+                matrix_decode_row(e->x + (size_t)(token + t) * (size_t)e->embedding->cols, e->embedding,
+                                  r->ids[t]);
+}
+
+void embed_tokens(const struct step *s, const struct matrix *embedding, float *x)
+{
+    struct embed e = {.step = s, .embedding = embedding, .x = x};
+    pool_for(s->pool, s->n_tokens, 4, embed_range, &e);
+}
+
+struct head {
+    const struct step *step;
+    const struct matrix *head;
+    const float *normed;
+};
+
+enum { HEAD_ROWS = 64 }; /* rows at a time: they stay in cache while every run's tokens pass over them */
+
+static void head_rows(void *ctx, int first, int last, int thread)
+{
+    (void)thread;
+    const struct head *h = ctx;
+    for (int r0 = first; r0 < last; r0 += HEAD_ROWS) {
+        int r1 = r0 + HEAD_ROWS < last ? r0 + HEAD_ROWS : last;
+        const float *x = h->normed;
+        for (const struct run *r = h->step->runs; r < h->step->runs + h->step->n_runs; r++) {
+            if (r->n_logits) linear_rows(h->step->kernels, h->head, NULL, r->logits, x, r->n_logits, r0, r1);
+            x += (size_t)r->n_logits * (size_t)h->head->cols;
+        }
+    }
+}
+
+int head_n_rows(const struct step *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_runs; i++) n += s->runs[i].n_logits;
+    return n;
+}
+
+void head_forward(const struct step *s, const struct matrix *head, const float *norm, float eps,
+                  const float *x, float *normed)
+{
+    size_t dim = (size_t)head->cols;
+    int token = 0, row = 0;
+    for (const struct run *r = s->runs; r < s->runs + s->n_runs; r++) {
+        token += r->n_tokens;
+        norm_rows(s, normed + (size_t)row * dim, x + (size_t)(token - r->n_logits) * dim, norm, head->cols,
+                  eps, r->n_logits);
+        row += r->n_logits;
+    }
+    struct head h = {.step = s, .head = head, .normed = normed};
+    if (row) pool_for(s->pool, head->rows, HEAD_ROWS, head_rows, &h);
+}
