@@ -20,6 +20,13 @@ static inline bool str_equal(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
+/* Byte order, a prefix before what it begins: negative, 0 or positive. */
+static inline int str_compare(struct str a, struct str b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n ? memcmp(a.p, b.p, n) : 0;
+    return order ? order : (a.n > b.n) - (a.n < b.n);
+}
 static inline bool str_is(struct str a, const char *z) { return str_equal(a, str_from(z)); }
 static inline bool str_starts(struct str s, struct str head)
 {
