@@ -71,6 +71,7 @@ int memory_plan_make(struct memory_plan *p, const struct model *m, const struct 
         return error_set(err, STATUS_RANGE,
                          "context: expected 1 to %d tokens, as the model was trained, found %d", m->n_ctx_max,
                          n_ctx);
+    if (m->max_run && n_batch > m->max_run) n_batch = m->max_run;
     p->n_ctx_wanted = n_ctx;
     p->state_bytes_per_token = (m->arch->state_bytes(m, n_ctx) + (uint64_t)n_ctx / 2) / (uint64_t)n_ctx;
     set_ctx(p, m, n_ctx, n_batch);

@@ -2,9 +2,11 @@
 #include "model/model.h"
 
 #include "base/buf.h"
+#include "model/deepseek_v4/v4.h"
 #include "model/llama/llama.h"
 
-const struct arch *const archs[] = {&arch_llama, &arch_qwen2, &arch_qwen3, &arch_qwen3moe, NULL};
+const struct arch *const archs[] = {&arch_llama,    &arch_qwen2,       &arch_qwen3,
+                                    &arch_qwen3moe, &arch_deepseek_v4, NULL};
 
 static bool is_named(const struct arch *a, enum checkpoint_kind kind, struct str name)
 {
@@ -26,8 +28,10 @@ static int unknown_arch(const struct checkpoint *c, struct str name, struct erro
     return STATUS_UNSUPPORTED;
 }
 
-int model_open(struct model **out, const struct checkpoint *c, struct error *err)
+int model_open(struct model **out, const struct checkpoint *c, const struct model_options *o,
+               struct error *err)
 {
+    static const struct model_options defaults;
     *out = NULL;
     enum checkpoint_kind kind = checkpoint_kind(c);
     struct str name;
@@ -35,7 +39,7 @@ int model_open(struct model **out, const struct checkpoint *c, struct error *err
                              kind == CHECKPOINT_GGUF ? "general.architecture" : "model_type", err);
     if (rc != STATUS_OK) return rc;
     for (const struct arch *const *a = archs; *a; a++)
-        if (is_named(*a, kind, name)) return (*a)->open(out, *a, c, err);
+        if (is_named(*a, kind, name)) return (*a)->open(out, *a, c, o ? o : &defaults, err);
     return unknown_arch(c, name, err);
 }
 

@@ -14,6 +14,18 @@
 #include "format/checkpoint.h"
 #include "kernels/kernels.h"
 
+/* Numeric contracts (docs/numerics.md). A model whose training had no roundings of its own computes alike
+ * under all. */
+enum numerics {
+    NUMERICS_DEFAULT,   /* the architecture's own choice: reference */
+    NUMERICS_EXACT,     /* fp32 everywhere, no simulated rounding */
+    NUMERICS_REFERENCE, /* with the roundings that the model was trained with */
+};
+
+struct model_options {
+    enum numerics numerics;
+};
+
 /* What every architecture has in common. Each architecture's own struct begins with this one. */
 struct model {
     const struct arch *arch;
@@ -23,6 +35,8 @@ struct model {
     uint64_t weight_bytes; /* of all bound tensors */
     uint64_t active_bytes; /* weight bytes that one decoded token reads */
     uint64_t active_flops; /* multiply-adds times two of one decoded token at position 0 */
+    int max_run;           /* most tokens that one step may add to a sequence; 0: any number */
+    bool can_draft;        /* the checkpoint has draft layers for speculative decoding */
 };
 
 /* All that one sequence remembers. Each architecture's own struct begins with this one. */
@@ -51,7 +65,19 @@ struct step {
     struct pool *pool;
     struct arena *scratch; /* reset by the model before it returns */
     const atomic_bool
-        *cancel; /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
+        *cancel;     /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
+    bool keep_draft; /* states also remember what `draft` starts from */
+};
+
+/* Speculative continuation of one state by the model's own draft layers. */
+struct draft {
+    int32_t newest; /* the token after the state's last one: known, not yet evaluated */
+    int n;          /* at most this many tokens */
+    int32_t (*pick)(void *ctx, const float *logits, int i); /* chooses draft i from its logits */
+    void *ctx;
+    int n_made;    /* out: 0 when the state has nothing to start from */
+    int32_t *ids;  /* (n) out */
+    float *logits; /* (n, n_vocab) out: the draft's own distribution */
 };
 
 /* Byte sink and source for saved states: the engine adds header and checksum around them. */
@@ -69,7 +95,8 @@ struct arch {
     const char *const *hf_types; /* model_type values in config.json, NULL-terminated */
     /* Reads configuration and binds weights from c, which outlives the model. Touches no weight data beyond
      * norms. */
-    int (*open)(struct model **out, const struct arch *arch, const struct checkpoint *c, struct error *err);
+    int (*open)(struct model **out, const struct arch *arch, const struct checkpoint *c,
+                const struct model_options *o, struct error *err);
     void (*close)(struct model *m); /* accepts NULL and half-built models */
     /* Memory: bytes of a state for n_ctx positions, and of scratch for a step of n_tokens over states of
      * n_ctx by n_threads threads; UINT64_MAX when it leaves 64 bits. */
@@ -85,6 +112,9 @@ struct arch {
     /* STATUS_OK, STATUS_CANCELLED or STATUS_NOMEM (scratch). On success each state has grown by its run's
      * tokens. */
     int (*forward)(const struct model *m, struct step *step, struct error *err);
+    /* NULL without draft layers. Uses kernels, pool and scratch of step; the state keeps its n_tokens. */
+    int (*draft)(const struct model *m, struct step *step, struct state *s, struct draft *d,
+                 struct error *err);
     /* One line per fact for `fathom inspect`: (name, value) pairs. */
     void (*describe)(const struct model *m, void (*line)(void *ctx, const char *name, const char *value),
                      void *ctx);
@@ -93,8 +123,9 @@ struct arch {
 extern const struct arch *const archs[]; /* NULL-terminated */
 
 /* Finds the architecture by the checkpoint's metadata and opens it; an unknown one is STATUS_UNSUPPORTED with
- * its name and the list of known ones. */
-int model_open(struct model **out, const struct checkpoint *c, struct error *err);
+ * its name and the list of known ones. o NULL: defaults. */
+int model_open(struct model **out, const struct checkpoint *c, const struct model_options *o,
+               struct error *err);
 void model_close(struct model *m);
 
 #endif

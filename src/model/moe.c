@@ -13,6 +13,7 @@ void moe_scratch_take(struct moe_scratch *b, struct scratch *s, const struct moe
     b->scores = scratch_take(s, n * (uint64_t)m->n_experts, sizeof(float));
     b->weight = scratch_take(s, pairs, sizeof(float));
     b->expert = scratch_take(s, pairs, sizeof(int));
+    b->sorted_weight = scratch_take(s, pairs, sizeof(float));
     b->first = scratch_take(s, (uint64_t)m->n_experts + 1, sizeof(int));
     b->place = scratch_take(s, pairs, sizeof(int));
     b->in = scratch_take(s, pairs * (uint64_t)m->dim, sizeof(float));
@@ -27,6 +28,7 @@ struct region {
     struct moe_scratch *b;
     const float *x;
     float *sum;
+    size_t sum_stride;
     int n_tokens;
 };
 
@@ -81,6 +83,20 @@ static void gather_inputs(void *ctx, int first, int last, int thread)
                dim * sizeof(float));
 }
 
+void moe_clamp(float *gate, float *up, int n, float limit)
+{
+    for (int i = 0; i < n; i++) {
+        gate[i] = gate[i] > limit ? limit : gate[i];
+        up[i] = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
+    }
+}
+
+/* weight of every pair in expert order. */
+static void weigh_pairs(const struct moe *m, struct moe_scratch *b, int n_tokens)
+{
+    for (int i = 0; i < n_tokens * m->n_active; i++) b->sorted_weight[b->place[i]] = b->weight[i];
+}
+
 static void gate_up_rows(void *ctx, int first, int last, int thread)
 {
     (void)thread;
@@ -96,8 +112,12 @@ static void gate_up_rows(void *ctx, int first, int last, int thread)
         linear_rows(k, &m->gate[e], NULL, gate, in, n, first, last);
         linear_rows(k, &m->up[e], NULL, up, in, n, first, last);
         for (int i = 0; i < n; i++) {
-            size_t at = (size_t)i * (size_t)m->inter + (size_t)first;
-            k->swiglu(gate + at, gate + at, up + at, last - first);
+            float *h = gate + (size_t)i * (size_t)m->inter + (size_t)first;
+            float *u = up + (size_t)i * (size_t)m->inter + (size_t)first;
+            if (m->limit > 0) moe_clamp(h, u, last - first, m->limit);
+            k->swiglu(h, h, u, last - first);
+            if (!m->weight_first) continue;
+            for (int j = 0; j < last - first; j++) h[j] *= g->b->sorted_weight[p0 + i];
         }
     }
 }
@@ -115,20 +135,41 @@ static void down_rows(void *ctx, int first, int last, int thread)
                     g->b->gate + (size_t)p0 * (size_t)m->inter, n, first, last);
     }
     for (int i = 0; i < g->n_tokens * m->n_active; i++)
-        k->axpy(g->sum + (size_t)(i / m->n_active) * (size_t)m->dim + (size_t)first,
-                g->b->out + (size_t)g->b->place[i] * (size_t)m->dim + (size_t)first, g->b->weight[i],
-                last - first);
+        k->axpy(g->sum + (size_t)(i / m->n_active) * g->sum_stride + (size_t)first,
+                g->b->out + (size_t)g->b->place[i] * (size_t)m->dim + (size_t)first,
+                m->weight_first ? 1.0f : g->b->weight[i], last - first);
+}
+
+void moe_gather(const struct step *s, const struct moe *m, const float *x, int n_tokens,
+                struct moe_scratch *b)
+{
+    struct region g = {.step = s, .moe = m, .b = b, .x = x, .n_tokens = n_tokens};
+    sort_pairs(m, b, n_tokens * m->n_active);
+    weigh_pairs(m, b, n_tokens);
+    pool_for(s->pool, n_tokens * m->n_active, 16, gather_inputs, &g);
+}
+
+void moe_gate_up(const struct step *s, const struct moe *m, struct moe_scratch *b)
+{
+    struct region g = {.step = s, .moe = m, .b = b};
+    pool_for(s->pool, m->inter, LINEAR_GRAIN, gate_up_rows, &g);
+}
+
+void moe_down(const struct step *s, const struct moe *m, int n_tokens, struct moe_scratch *b, float *sum,
+              size_t sum_stride)
+{
+    struct region g = {
+        .step = s, .moe = m, .b = b, .sum = sum, .sum_stride = sum_stride, .n_tokens = n_tokens};
+    pool_for(s->pool, m->dim, LINEAR_GRAIN, down_rows, &g);
 }
 
 void moe_forward(const struct step *s, const struct moe *m, const float *x, int n_tokens,
                  struct moe_scratch *b, float *sum)
 {
-    struct region g = {.step = s, .moe = m, .b = b, .x = x, .sum = sum, .n_tokens = n_tokens};
-    int n_pairs = n_tokens * m->n_active;
+    struct region g = {.step = s, .moe = m, .b = b};
     linear_group(s, &(struct linear){.w = m->router, .y = b->scores}, 1, x, n_tokens);
     pool_for(s->pool, n_tokens, 4, route_tokens, &g);
-    sort_pairs(m, b, n_pairs);
-    pool_for(s->pool, n_pairs, 16, gather_inputs, &g);
-    pool_for(s->pool, m->inter, LINEAR_GRAIN, gate_up_rows, &g);
-    pool_for(s->pool, m->dim, LINEAR_GRAIN, down_rows, &g);
+    moe_gather(s, m, x, n_tokens, b);
+    moe_gate_up(s, m, b);
+    moe_down(s, m, n_tokens, b, sum, (size_t)m->dim);
 }

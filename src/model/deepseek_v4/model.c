@@ -1,0 +1,137 @@
+/* The DeepSeek V4 architecture as the engine sees it: opening, closing, describing. */
+#include "model/deepseek_v4/v4.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Frequencies of one kind of layer; YaRN without magnitude for compressed ones.   (spec: rotary embedding) */
+static int rope_tables(struct v4_model *m, struct error *err)
+{
+    const struct v4_config *c = &m->c;
+    struct rope_config plain = {
+        .n_rot = c->rope_head_dim, .pairs = true, .theta = c->rope_theta, .magnitude = 1};
+    struct rope_config yarn = plain;
+    yarn.theta = c->compress_rope_theta;
+    yarn.scaling = ROPE_YARN;
+    yarn.factor = c->rope_factor;
+    yarn.original_ctx = c->original_seq_len;
+    yarn.beta_fast = c->beta_fast;
+    yarn.beta_slow = c->beta_slow;
+    yarn.truncate = true;
+    int rc = rope_init(&m->rope_plain, &plain, NULL, &m->arena);
+    if (rc == STATUS_OK) rc = rope_init(&m->rope_compress, &yarn, NULL, &m->arena);
+    return rc == STATUS_OK ? rc : error_set(err, rc, "rotary tables");
+}
+
+/* `exact` is fp32 throughout; `reference` adds every rounding the model was trained with, which is what its
+ * weights expect and what makes cached rows small: the default. */
+static struct v4_numerics numerics_of(enum numerics n)
+{
+    bool on = n != NUMERICS_EXACT;
+    return (struct v4_numerics){.cache = on, .tail_bf16 = on, .activations = on};
+}
+
+void v4_set_numerics(struct v4_model *m, struct v4_numerics n)
+{
+    m->numerics = n;
+    m->main_rows = v4_main_rows(&m->numerics, m->c.head_dim, m->c.rope_head_dim);
+    m->index_rows = v4_index_rows(&m->numerics, m->c.index_head_dim);
+}
+
+static int check_numerics(const struct v4_model *m, const char *file, struct error *err)
+{
+    int d = m->c.index_head_dim;
+    if (m->numerics.cache && (d & (d - 1)) != 0)
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "%s: index_head_dim %d is no power of two: the Hadamard transform needs one; use "
+                         "--numerics exact",
+                         file, d);
+    return STATUS_OK;
+}
+
+static void v4_close(struct model *model)
+{
+    struct v4_model *m = (struct v4_model *)model;
+    if (!m) return;
+    arena_free(&m->arena);
+    free(m);
+}
+
+static int v4_open(struct model **out, const struct arch *arch, const struct checkpoint *ckpt,
+                   const struct model_options *o, struct error *err)
+{
+    *out = NULL;
+    struct v4_model *m = calloc(1, sizeof *m);
+    if (!m) return error_set(err, STATUS_NOMEM, "%s: model header", checkpoint_path(ckpt));
+    m->base.arch = arch;
+    int rc = v4_config_read(&m->c, ckpt, err);
+    if (rc == STATUS_OK)
+        rc = arena_init(&m->arena,
+                        v4_weights_arena_bytes(&m->c) + 2 * arena_cost(8 * (size_t)m->c.rope_head_dim),
+                        "weight table", err);
+    if (rc == STATUS_OK) rc = v4_weights_bind(&m->w, &m->c, ckpt, &m->arena, err);
+    if (rc == STATUS_OK) rc = rope_tables(m, err);
+    v4_set_numerics(m, numerics_of(o->numerics));
+    if (rc == STATUS_OK) rc = check_numerics(m, checkpoint_path(ckpt), err);
+    m->base.dim = m->c.dim;
+    m->base.n_layers = m->c.n_layers;
+    m->base.n_vocab = m->c.n_vocab;
+    m->base.n_ctx_max = m->c.max_position;
+    m->base.max_run = V4_REWIND;
+    m->base.can_draft = m->w.has_mtp;
+    m->base.n_params = m->w.n_params;
+    m->base.weight_bytes = m->w.bytes;
+    m->base.active_bytes = m->w.active_bytes;
+    m->base.active_flops = m->w.active_flops;
+    if (rc == STATUS_OK)
+        *out = &m->base;
+    else
+        v4_close(&m->base);
+    return rc;
+}
+
+static void describe(const struct model *model, void (*line)(void *ctx, const char *name, const char *value),
+                     void *ctx)
+{
+    const struct v4_model *m = (const struct v4_model *)model;
+    const struct v4_config *c = &m->c;
+    int kinds[3] = {0};
+    for (int l = 0; l < c->n_layers; l++) kinds[v4_attention_kind(c, l)]++;
+    char text[160];
+#define LINE(name, ...) (snprintf(text, sizeof text, __VA_ARGS__), line(ctx, name, text))
+    LINE("architecture", "%s", model->arch->name);
+    LINE("layers", "%d: %d SWA, %d CSA, %d HCA%s", c->n_layers, kinds[V4_SWA], kinds[V4_CSA], kinds[V4_HCA],
+         m->w.has_mtp ? ", 1 MTP" : "");
+    LINE("dim", "%d, %d residual streams", c->dim, V4_HC_MULT);
+    LINE("heads", "%d of %d, one shared key = value head, %d rotary channels", c->n_heads, c->head_dim,
+         c->rope_head_dim);
+    LINE("window", "%d", c->window_size);
+    LINE("indexer", "%d heads of %d, top %d", c->index_n_heads, c->index_head_dim, c->index_topk);
+    LINE("experts", "%d of %d, %d per token, 1 shared, first %d layers routed by token id",
+         c->n_routed_experts, c->moe_inter_dim, c->n_activated_experts, c->n_hash_layers);
+    LINE("vocabulary", "%d", c->n_vocab);
+    LINE("context", "%d", c->max_position);
+    LINE("rope", "adjacent pairs, theta %g; compressed layers %g, YaRN factor %g from %d", c->rope_theta,
+         c->compress_rope_theta, c->rope_factor, c->original_seq_len);
+    LINE("numerics", "%s",
+         m->numerics.cache ? "reference: FP8 and FP4 cache rows, FP8 activations for FP8 and FP4 weights"
+                           : "exact: fp32 throughout");
+#undef LINE
+}
+
+static const char *const types[] = {"deepseek_v4", NULL};
+const struct arch arch_deepseek_v4 = {.name = "deepseek4",
+                                      .hf_types = types,
+                                      .open = v4_open,
+                                      .close = v4_close,
+                                      .state_bytes = v4_state_bytes,
+                                      .scratch_bytes = v4_scratch_bytes,
+                                      .state_open = v4_state_open,
+                                      .state_close = v4_state_close,
+                                      .state_rewind = v4_state_rewind,
+                                      .state_save = v4_state_save,
+                                      .state_load = v4_state_load,
+                                      .forward = v4_forward,
+                                      .draft = v4_mtp_draft,
+                                      .describe = describe};

@@ -1,0 +1,181 @@
+/* What one sequence remembers: rings of rows by position and lists of compressed entries.
+ *
+ * The content is a function of the tokens alone. Taking back up to V4_REWIND tokens is a smaller count: rings
+ * are that much longer than the computation needs, and entries beyond the count are written again before they
+ * are read. */
+#include "model/deepseek_v4/v4.h"
+
+#include <stdlib.h>
+
+enum { SAVE_VERSION = 1 };
+
+static bool ring_take(struct v4_ring *r, struct scratch *s, int cap, size_t row_bytes)
+{
+    *r = (struct v4_ring){.cap = cap, .row_bytes = row_bytes};
+    r->rows = scratch_take(s, (uint64_t)cap, row_bytes);
+    return !s->failed;
+}
+
+static void compressor_take(struct v4_compressor_state *c, struct scratch *s, int ratio, int d,
+                            size_t entry_bytes, int n_ctx)
+{
+    size_t width = (size_t)v4_compress_width(ratio, d);
+    ring_take(&c->rows, s, v4_compress_span(ratio) + V4_REWIND, 2 * width * sizeof(float));
+    c->entry_bytes = entry_bytes;
+    c->entries = scratch_take(s, (uint64_t)(n_ctx / ratio), entry_bytes);
+}
+
+/* Lays the state out; without an arena only the bytes are counted. */
+static void layout(const struct v4_model *m, struct v4_state *st, struct scratch *s, int n_ctx)
+{
+    const struct v4_config *c = &m->c;
+    int n_layers = c->n_layers + (m->w.has_mtp ? 1 : 0);
+    struct v4_layer_state *layers = scratch_take(s, (uint64_t)n_layers, sizeof *layers), unused;
+    st->layers = layers;
+    for (int i = 0; i < n_layers; i++) {
+        struct v4_layer_state *l = layers ? &layers[i] : &unused;
+        int ratio = c->compress_ratio[i];
+        *l = (struct v4_layer_state){0};
+        ring_take(&l->window, s, c->window_size + V4_REWIND, m->main_rows.bytes);
+        if (ratio) compressor_take(&l->main, s, ratio, c->head_dim, m->main_rows.bytes, n_ctx);
+        if (ratio == 4) compressor_take(&l->index, s, ratio, c->index_head_dim, m->index_rows.bytes, n_ctx);
+    }
+    if (m->w.has_mtp) ring_take(&st->streams, s, V4_REWIND + 1, V4_HC_MULT * (size_t)c->dim * sizeof(float));
+}
+
+uint64_t v4_state_bytes(const struct model *model, int n_ctx)
+{
+    struct v4_state unused = {0};
+    struct scratch s = {0};
+    layout((const struct v4_model *)model, &unused, &s, n_ctx);
+    return s.bytes;
+}
+
+int v4_state_open(struct state **out, const struct model *model, int n_ctx, struct error *err)
+{
+    *out = NULL;
+    struct v4_state *st = calloc(1, sizeof *st);
+    if (!st) return error_set(err, STATUS_NOMEM, "state header");
+    st->base = (struct state){.model = model, .n_ctx = n_ctx};
+    st->mtp_first = -1;
+    int rc = arena_init(&st->arena, v4_state_bytes(model, n_ctx), "sequence state", err);
+    if (rc == STATUS_OK) {
+        struct scratch s = {.arena = &st->arena};
+        layout((const struct v4_model *)model, st, &s, n_ctx);
+        if (s.failed) rc = error_set(err, STATUS_NOMEM, "sequence state of %d positions", n_ctx);
+    }
+    if (rc == STATUS_OK)
+        *out = &st->base;
+    else
+        v4_state_close(&st->base);
+    return rc;
+}
+
+void v4_state_close(struct state *state)
+{
+    struct v4_state *st = (struct v4_state *)state;
+    if (!st) return;
+    arena_free(&st->arena);
+    free(st);
+}
+
+int v4_state_rewind(struct state *state, int n_tokens, struct error *err)
+{
+    struct v4_state *st = (struct v4_state *)state;
+    if (n_tokens < 0 || n_tokens > state->n_tokens)
+        return error_set(err, STATUS_RANGE, "rewind: expected 0 to %d tokens, found %d", state->n_tokens,
+                         n_tokens);
+    if (n_tokens > 0 && n_tokens < st->high_water - V4_REWIND)
+        return error_set(err, STATUS_UNSUPPORTED, "rewind: the state of %d tokens goes back to %d, not to %d",
+                         st->high_water, st->high_water - V4_REWIND, n_tokens);
+    if (n_tokens == 0) {
+        st->high_water = 0;
+        st->mtp_first = -1;
+    }
+    state->n_tokens = n_tokens;
+    return STATUS_OK;
+}
+
+/* Saving and loading walk the same list of pieces: what the next token can still need, oldest row first. */
+struct io {
+    struct state_writer *w;
+    struct state_reader *r;
+    struct error *err;
+    int rc;
+};
+
+static void transfer(struct io *io, void *data, size_t bytes)
+{
+    if (io->rc != STATUS_OK || bytes == 0) return;
+    io->rc = io->w ? io->w->write(io->w->ctx, data, bytes, io->err)
+                   : io->r->read(io->r->ctx, data, bytes, io->err);
+}
+
+static void transfer_ring(struct io *io, const struct v4_ring *r, int first, int last)
+{
+    if (first < last - r->cap) first = last - r->cap;
+    for (int p = first < 0 ? 0 : first; p < last; p++) transfer(io, v4_ring_row(r, p), r->row_bytes);
+}
+
+static void transfer_compressor(struct io *io, const struct v4_compressor_state *c, int ratio, int lowest,
+                                int n_tokens)
+{
+    transfer_ring(io, &c->rows, lowest - v4_compress_span(ratio), n_tokens);
+    transfer(io, c->entries, (size_t)(n_tokens / ratio) * c->entry_bytes);
+}
+
+static void transfer_state(struct io *io, const struct v4_model *m, const struct v4_state *st, int n_tokens,
+                           int high_water)
+{
+    int lowest = high_water - V4_REWIND > 0 ? high_water - V4_REWIND : 0; /* rewinding stops here */
+    for (int i = 0; i < m->c.n_layers; i++) {
+        const struct v4_layer_state *l = &st->layers[i];
+        int ratio = m->c.compress_ratio[i];
+        transfer_ring(io, &l->window, lowest - m->c.window_size, n_tokens);
+        if (ratio) transfer_compressor(io, &l->main, ratio, lowest, n_tokens);
+        if (ratio == 4) transfer_compressor(io, &l->index, ratio, lowest, n_tokens);
+    }
+    if (st->mtp_first < 0 || io->rc != STATUS_OK) return;
+    transfer_ring(io, &st->layers[m->c.n_layers].window, st->mtp_first, n_tokens - 1);
+    transfer_ring(io, &st->streams, st->mtp_first, n_tokens);
+}
+
+struct header {
+    int32_t version, n_tokens, high_water, mtp_first;
+};
+
+int v4_state_save(const struct state *state, struct state_writer *w, struct error *err)
+{
+    const struct v4_state *st = (const struct v4_state *)state;
+    struct header h = {SAVE_VERSION, state->n_tokens, st->high_water, st->mtp_first};
+    struct io io = {.w = w, .err = err};
+    transfer(&io, &h, sizeof h);
+    transfer_state(&io, (const struct v4_model *)state->model, st, h.n_tokens, h.high_water);
+    return io.rc;
+}
+
+int v4_state_load(struct state *state, struct state_reader *r, struct error *err)
+{
+    struct v4_state *st = (struct v4_state *)state;
+    const struct v4_model *m = (const struct v4_model *)state->model;
+    struct header h = {0};
+    struct io io = {.r = r, .err = err};
+    transfer(&io, &h, sizeof h);
+    if (io.rc != STATUS_OK) return io.rc;
+    if (h.version != SAVE_VERSION)
+        return error_set(err, STATUS_UNSUPPORTED, "saved state: expected version %d, found %d", SAVE_VERSION,
+                         h.version);
+    if (h.n_tokens < 0 || h.n_tokens > state->n_ctx || h.high_water < h.n_tokens ||
+        h.high_water > state->n_ctx || h.high_water - h.n_tokens > V4_REWIND || h.mtp_first < -1 ||
+        h.mtp_first > h.n_tokens || (h.mtp_first >= 0 && !m->w.has_mtp))
+        return error_set(
+            err, STATUS_FORMAT,
+            "saved state: inconsistent header (%d tokens, %d at most, %d with drafts, room for %d)",
+            h.n_tokens, h.high_water, h.mtp_first, state->n_ctx);
+    st->mtp_first = h.mtp_first;
+    transfer_state(&io, m, st, h.n_tokens, h.high_water);
+    st->high_water = io.rc == STATUS_OK ? h.high_water : 0;
+    if (io.rc != STATUS_OK) st->mtp_first = -1;
+    state->n_tokens = io.rc == STATUS_OK ? h.n_tokens : 0;
+    return io.rc;
+}

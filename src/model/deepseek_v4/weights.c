@@ -1,0 +1,427 @@
+/* Weights of the DeepSeek V4 family: the table of every tensor, and binding from it. */
+#include "model/deepseek_v4/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum naming { OFFICIAL, TRANSFORMERS, GGUF, N_NAMINGS };
+
+/* Sizes that depend on the configuration and the layer. */
+enum dim_symbol {
+    D_1,
+    D_3,
+    D_HC_PRE,
+    D_HC_ROWS,
+    D_HC_COLS,
+    D_DIM,
+    D_Q_LORA,
+    D_Q,
+    D_HEAD,
+    D_HEADS,
+    D_O,
+    D_O_GROUP,
+    D_RATIO,
+    D_COMP,
+    D_IDX_HEADS,
+    D_IDX_Q,
+    D_IDX_HEAD,
+    D_IDX_COMP,
+    D_EXPERTS,
+    D_INTER,
+};
+
+static int dim_value(const struct v4_config *c, int layer, enum dim_symbol d)
+{
+    int ratio = c->compress_ratio[layer];
+    switch (d) {
+    case D_1: return 1;
+    case D_3: return 3;
+    case D_HC_PRE: return V4_HC_MULT;
+    case D_HC_ROWS: return V4_HC_MULT * (2 + V4_HC_MULT);
+    case D_HC_COLS: return V4_HC_MULT * c->dim;
+    case D_DIM: return c->dim;
+    case D_Q_LORA: return c->q_lora_rank;
+    case D_Q: return c->n_heads * c->head_dim;
+    case D_HEAD: return c->head_dim;
+    case D_HEADS: return c->n_heads;
+    case D_O: return c->o_groups * c->o_lora_rank;
+    case D_O_GROUP: return c->n_heads / c->o_groups * c->head_dim;
+    case D_RATIO: return ratio;
+    case D_COMP: return v4_compress_width(ratio, c->head_dim);
+    case D_IDX_HEADS: return c->index_n_heads;
+    case D_IDX_Q: return c->index_n_heads * c->index_head_dim;
+    case D_IDX_HEAD: return c->index_head_dim;
+    case D_IDX_COMP: return v4_compress_width(ratio, c->index_head_dim);
+    case D_EXPERTS: return c->n_routed_experts;
+    case D_INTER: return c->moe_inter_dim;
+    }
+    return 0;
+}
+
+enum kind {
+    MATRIX, /* struct matrix, used in place */
+    FLOATS, /* const float *, (rows, cols) decoded at load */
+};
+
+/* Which layers have the tensor. */
+enum where { ALL, COMPRESSED, INDEXED, SCORED };
+
+struct row {
+    enum kind kind;
+    size_t offset;
+    enum dim_symbol rows, cols; /* FLOATS with D_1 rows are 1-D */
+    enum where where;
+    const char *name[N_NAMINGS]; /* after the block's prefix */
+};
+
+#define W(kind, member) kind, offsetof(struct v4_block_weights, member)
+
+// clang-format off
+static const struct row block_rows[] = {
+    {W(MATRIX, hc_attn.fn),    D_HC_ROWS, D_HC_COLS, ALL, {"hc_attn_fn", "attn_hc.fn", "hc_attn_fn.weight"}},
+    {W(FLOATS, hc_attn.base),  D_1, D_HC_ROWS, ALL, {"hc_attn_base", "attn_hc.base", "hc_attn_base.weight"}},
+    {W(FLOATS, hc_attn.scale), D_1, D_3,       ALL, {"hc_attn_scale", "attn_hc.scale", "hc_attn_scale.weight"}},
+    {W(MATRIX, hc_ffn.fn),     D_HC_ROWS, D_HC_COLS, ALL, {"hc_ffn_fn", "ffn_hc.fn", "hc_ffn_fn.weight"}},
+    {W(FLOATS, hc_ffn.base),   D_1, D_HC_ROWS, ALL, {"hc_ffn_base", "ffn_hc.base", "hc_ffn_base.weight"}},
+    {W(FLOATS, hc_ffn.scale),  D_1, D_3,       ALL, {"hc_ffn_scale", "ffn_hc.scale", "hc_ffn_scale.weight"}},
+    {W(FLOATS, attn_norm),     D_1, D_DIM,     ALL, {"attn_norm.weight", "input_layernorm.weight", "attn_norm.weight"}},
+    {W(FLOATS, ffn_norm),      D_1, D_DIM,     ALL, {"ffn_norm.weight", "post_attention_layernorm.weight", "ffn_norm.weight"}},
+    {W(MATRIX, wq_a),          D_Q_LORA, D_DIM, ALL, {"attn.wq_a.weight", "self_attn.q_a_proj.weight", "attn_q_a.weight"}},
+    {W(FLOATS, q_norm),        D_1, D_Q_LORA,  ALL, {"attn.q_norm.weight", "self_attn.q_a_norm.weight", "attn_q_a_norm.weight"}},
+    {W(MATRIX, wq_b),          D_Q, D_Q_LORA,  ALL, {"attn.wq_b.weight", "self_attn.q_b_proj.weight", "attn_q_b.weight"}},
+    {W(MATRIX, wkv),           D_HEAD, D_DIM,  ALL, {"attn.wkv.weight", "self_attn.kv_proj.weight", "attn_kv.weight"}},
+    {W(FLOATS, kv_norm),       D_1, D_HEAD,    ALL, {"attn.kv_norm.weight", "self_attn.kv_norm.weight", "attn_kv_a_norm.weight"}},
+    {W(FLOATS, attn_sink),     D_1, D_HEADS,   ALL, {"attn.attn_sink", "self_attn.sinks", "attn_sinks.weight"}},
+    {W(MATRIX, wo_a),          D_O, D_O_GROUP, ALL, {"attn.wo_a.weight", "self_attn.o_a_proj.weight", "attn_output_a.weight"}},
+    {W(MATRIX, wo_b),          D_DIM, D_O,     ALL, {"attn.wo_b.weight", "self_attn.o_b_proj.weight", "attn_output_b.weight"}},
+    {W(MATRIX, compressor.wkv),   D_COMP, D_DIM,   COMPRESSED, {"attn.compressor.wkv.weight", "self_attn.compressor.kv_proj.weight", "attn_compressor_kv.weight"}},
+    {W(MATRIX, compressor.wgate), D_COMP, D_DIM,   COMPRESSED, {"attn.compressor.wgate.weight", "self_attn.compressor.gate_proj.weight", "attn_compressor_gate.weight"}},
+    {W(FLOATS, compressor.ape),   D_RATIO, D_COMP, COMPRESSED, {"attn.compressor.ape", "self_attn.compressor.position_bias", "attn_compressor_ape.weight"}},
+    {W(FLOATS, compressor.norm),  D_1, D_HEAD,     COMPRESSED, {"attn.compressor.norm.weight", "self_attn.compressor.kv_norm.weight", "attn_compressor_norm.weight"}},
+    {W(MATRIX, index_wq_b),       D_IDX_Q, D_Q_LORA,    INDEXED, {"attn.indexer.wq_b.weight", "self_attn.compressor.indexer.q_b_proj.weight", "indexer.attn_q_b.weight"}},
+    {W(MATRIX, index_weights),    D_IDX_HEADS, D_DIM,   INDEXED, {"attn.indexer.weights_proj.weight", "self_attn.compressor.indexer.scorer.weights_proj.weight", "indexer.proj.weight"}},
+    {W(MATRIX, index_compressor.wkv),   D_IDX_COMP, D_DIM,   INDEXED, {"attn.indexer.compressor.wkv.weight", "self_attn.compressor.indexer.kv_proj.weight", "indexer_compressor_kv.weight"}},
+    {W(MATRIX, index_compressor.wgate), D_IDX_COMP, D_DIM,   INDEXED, {"attn.indexer.compressor.wgate.weight", "self_attn.compressor.indexer.gate_proj.weight", "indexer_compressor_gate.weight"}},
+    {W(FLOATS, index_compressor.ape),   D_RATIO, D_IDX_COMP, INDEXED, {"attn.indexer.compressor.ape", "self_attn.compressor.indexer.position_bias", "indexer_compressor_ape.weight"}},
+    {W(FLOATS, index_compressor.norm),  D_1, D_IDX_HEAD,     INDEXED, {"attn.indexer.compressor.norm.weight", "self_attn.compressor.indexer.kv_norm.weight", "indexer_compressor_norm.weight"}},
+    {W(MATRIX, gate),          D_EXPERTS, D_DIM, ALL,    {"ffn.gate.weight", "mlp.gate.weight", "ffn_gate_inp.weight"}},
+    {W(FLOATS, gate_bias),     D_1, D_EXPERTS,   SCORED, {"ffn.gate.bias", "mlp.gate.e_score_correction_bias", "exp_probs_b.bias"}},
+    {W(MATRIX, shared.w1),     D_INTER, D_DIM, ALL, {"ffn.shared_experts.w1.weight", "mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight"}},
+    {W(MATRIX, shared.w2),     D_DIM, D_INTER, ALL, {"ffn.shared_experts.w2.weight", "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight"}},
+    {W(MATRIX, shared.w3),     D_INTER, D_DIM, ALL, {"ffn.shared_experts.w3.weight", "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight"}},
+};
+// clang-format on
+
+enum { N_BLOCK_ROWS = sizeof block_rows / sizeof *block_rows };
+
+/* One binding in progress. */
+struct binder {
+    const struct v4_config *c;
+    const struct checkpoint *ckpt;
+    struct arena *arena;
+    enum naming naming;
+    struct error *err;
+};
+
+static int bind_floats(struct binder *b, const float **out, int rows, int cols, const char *name)
+{
+    size_t n = (size_t)rows * (size_t)cols;
+    float *dst = arena_new(b->arena, float, n);
+    if (!dst)
+        return error_set(b->err, STATUS_NOMEM, "%s: %s: no memory for %zu floats", checkpoint_path(b->ckpt),
+                         name, n);
+    *out = dst;
+    if (rows == 1) return checkpoint_vector(dst, b->ckpt, cols, b->err, "%s", name);
+    struct matrix m;
+    int rc = checkpoint_matrix(&m, b->ckpt, rows, cols, b->err, "%s", name);
+    for (int r = 0; r < rows && rc == STATUS_OK; r++)
+        matrix_decode_row(dst + (size_t)r * (size_t)cols, &m, r);
+    return rc;
+}
+
+static int bind_row(struct binder *b, void *object, const struct row *row, int layer, const char *prefix)
+{
+    char name[160];
+    snprintf(name, sizeof name, "%s%s", prefix, row->name[b->naming]);
+    int rows = dim_value(b->c, layer, row->rows), cols = dim_value(b->c, layer, row->cols);
+    void *member = (char *)object + row->offset;
+    if (row->kind == MATRIX) return checkpoint_matrix(member, b->ckpt, rows, cols, b->err, "%s", name);
+    return bind_floats(b, member, rows, cols, name);
+}
+
+static bool row_applies(const struct row *row, const struct v4_config *c, int layer)
+{
+    switch (row->where) {
+    case ALL: return true;
+    case COMPRESSED: return c->compress_ratio[layer] != 0;
+    case INDEXED: return v4_attention_kind(c, layer) == V4_CSA;
+    case SCORED: return layer >= c->n_hash_layers;
+    }
+    return false;
+}
+
+static struct matrix rows_of(struct matrix m, int first, int n)
+{
+    m.data += (size_t)first * m.row_bytes;
+    m.rows = n;
+    return m;
+}
+
+static int bind_experts(struct binder *b, struct v4_block_weights *w, const char *prefix)
+{
+    const struct v4_config *c = b->c;
+    int n = c->n_routed_experts, inter = c->moe_inter_dim, dim = c->dim, rc = STATUS_OK;
+    w->expert_gate = arena_new(b->arena, struct matrix, (size_t)n);
+    w->expert_up = arena_new(b->arena, struct matrix, (size_t)n);
+    w->expert_down = arena_new(b->arena, struct matrix, (size_t)n);
+    if (!w->expert_gate || !w->expert_up || !w->expert_down)
+        return error_set(b->err, STATUS_NOMEM, "%s: no memory for %d experts", checkpoint_path(b->ckpt), n);
+    for (int e = 0; e < n && rc == STATUS_OK; e++) {
+        struct matrix *gate = &w->expert_gate[e], *up = &w->expert_up[e], *down = &w->expert_down[e];
+        switch (b->naming) {
+        case OFFICIAL:
+            rc =
+                checkpoint_matrix(gate, b->ckpt, inter, dim, b->err, "%sffn.experts.%d.w1.weight", prefix, e);
+            if (rc == STATUS_OK)
+                rc = checkpoint_matrix(down, b->ckpt, dim, inter, b->err, "%sffn.experts.%d.w2.weight",
+                                       prefix, e);
+            if (rc == STATUS_OK)
+                rc = checkpoint_matrix(up, b->ckpt, inter, dim, b->err, "%sffn.experts.%d.w3.weight", prefix,
+                                       e);
+            break;
+        case TRANSFORMERS: { /* gate rows, then up rows, in one tensor */
+            struct matrix both;
+            rc = checkpoint_expert(&both, b->ckpt, e, n, 2 * inter, dim, b->err, "%smlp.experts.gate_up_proj",
+                                   prefix);
+            if (rc == STATUS_OK)
+                rc = checkpoint_expert(down, b->ckpt, e, n, dim, inter, b->err, "%smlp.experts.down_proj",
+                                       prefix);
+            if (rc == STATUS_OK) {
+                *gate = rows_of(both, 0, inter);
+                *up = rows_of(both, inter, inter);
+            }
+            break;
+        }
+        default:
+            rc = checkpoint_expert(gate, b->ckpt, e, n, inter, dim, b->err, "%sffn_gate_exps.weight", prefix);
+            if (rc == STATUS_OK)
+                rc = checkpoint_expert(down, b->ckpt, e, n, dim, inter, b->err, "%sffn_down_exps.weight",
+                                       prefix);
+            if (rc == STATUS_OK)
+                rc = checkpoint_expert(up, b->ckpt, e, n, inter, dim, b->err, "%sffn_up_exps.weight", prefix);
+        }
+    }
+    return rc;
+}
+
+/* The expert table of a hash layer: I64 in safetensors, I32 in GGUF. Every id is checked here, once. */
+static int bind_tid2eid(struct binder *b, const int32_t **out, const char *prefix)
+{
+    static const char *const names[N_NAMINGS] = {"ffn.gate.tid2eid", "mlp.gate.tid2eid",
+                                                 "ffn_gate_tid2eid.weight"};
+    const struct v4_config *c = b->c;
+    char name[160];
+    snprintf(name, sizeof name, "%s%s", prefix, names[b->naming]);
+    const char *file = checkpoint_path(b->ckpt);
+    const struct tensor *t = checkpoint_find(b->ckpt, name);
+    if (!t) return error_set(b->err, STATUS_FORMAT, "%s: missing tensor %s", file, name);
+    if (t->dtype != DTYPE_I64 && t->dtype != DTYPE_I32)
+        return error_set(b->err, STATUS_FORMAT, "%s: %s: expected I64 or I32, found %s", file, name,
+                         dtypes[t->dtype].name);
+    uint64_t k = (uint64_t)c->n_activated_experts;
+    if (t->n_dims != 2 || t->dim[0] != (uint64_t)c->n_vocab || t->dim[1] != k)
+        return error_set(b->err, STATUS_FORMAT, "%s: %s: expected shape (%d, %d)", file, name, c->n_vocab,
+                         c->n_activated_experts);
+    size_t n = (size_t)(t->dim[0] * k);
+    int32_t *ids = arena_new(b->arena, int32_t, n);
+    if (!ids) return error_set(b->err, STATUS_NOMEM, "%s: %s: no memory", file, name);
+    for (size_t i = 0; i < n; i++) {
+        int64_t id = 0;
+        if (t->dtype == DTYPE_I64)
+            memcpy(&id, t->data + 8 * i, 8);
+        else {
+            int32_t id32;
+            memcpy(&id32, t->data + 4 * i, 4);
+            id = id32;
+        }
+        if (id < 0 || id >= c->n_routed_experts)
+            return error_set(b->err, STATUS_FORMAT,
+                             "%s: %s: entry %zu: expected an expert below %d, found %lld", file, name, i,
+                             c->n_routed_experts, (long long)id);
+        ids[i] = (int32_t)id;
+    }
+    *out = ids;
+    return STATUS_OK;
+}
+
+/* layer: index into compress_ratio; a draft block (layer >= n_layers) is score-routed like any late layer. */
+static int bind_block(struct binder *b, struct v4_block_weights *w, int layer, const char *prefix)
+{
+    int rc = STATUS_OK;
+    for (int i = 0; i < N_BLOCK_ROWS && rc == STATUS_OK; i++)
+        if (row_applies(&block_rows[i], b->c, layer)) rc = bind_row(b, w, &block_rows[i], layer, prefix);
+    if (rc == STATUS_OK && layer < b->c->n_hash_layers) rc = bind_tid2eid(b, &w->tid2eid, prefix);
+    if (rc == STATUS_OK) rc = bind_experts(b, w, prefix);
+    return rc;
+}
+
+static int bind_hc_head(struct binder *b, struct v4_hc *h, const char *fn, const char *base,
+                        const char *scale)
+{
+    int rc = checkpoint_matrix(&h->fn, b->ckpt, V4_HC_MULT, V4_HC_MULT * b->c->dim, b->err, "%s", fn);
+    if (rc == STATUS_OK) rc = bind_floats(b, &h->base, 1, V4_HC_MULT, base);
+    if (rc == STATUS_OK) rc = bind_floats(b, &h->scale, 1, 1, scale);
+    return rc;
+}
+
+static int bind_top(struct binder *b, struct v4_weights *w)
+{
+    static const char *const embed[N_NAMINGS] = {"embed.weight", "model.embed_tokens.weight",
+                                                 "token_embd.weight"};
+    static const char *const head[N_NAMINGS] = {"head.weight", "lm_head.weight", "output.weight"};
+    static const char *const norm[N_NAMINGS] = {"norm.weight", "model.norm.weight", "output_norm.weight"};
+    static const char *const hc[N_NAMINGS][3] = {
+        {"hc_head_fn", "hc_head_base", "hc_head_scale"},
+        {"model.hc_head.hc_fn", "model.hc_head.hc_base", "model.hc_head.hc_scale"},
+        {"output_hc_fn.weight", "output_hc_base.weight", "output_hc_scale.weight"},
+    };
+    const struct v4_config *c = b->c;
+    enum naming n = b->naming;
+    int rc = checkpoint_matrix(&w->embed, b->ckpt, c->n_vocab, c->dim, b->err, "%s", embed[n]);
+    if (rc == STATUS_OK) rc = checkpoint_matrix(&w->head, b->ckpt, c->n_vocab, c->dim, b->err, "%s", head[n]);
+    if (rc == STATUS_OK) rc = bind_floats(b, &w->norm, 1, c->dim, norm[n]);
+    if (rc == STATUS_OK) rc = bind_hc_head(b, &w->hc_head, hc[n][0], hc[n][1], hc[n][2]);
+    return rc;
+}
+
+/* The MTP block of the preview releases. llama.cpp's files store both projections side by side (embedding
+ * half first) and no stream contraction of its own: the backbone's stands in, as in that program. */
+static int bind_mtp(struct binder *b, struct v4_weights *w)
+{
+    const struct v4_config *c = b->c;
+    struct v4_mtp_weights *m = &w->mtp;
+    char prefix[32];
+    int rc, dim = c->dim;
+    if (b->naming == GGUF) {
+        snprintf(prefix, sizeof prefix, "blk.%d.", c->n_layers);
+        struct matrix both;
+        char name[64];
+        rc = checkpoint_matrix(&both, b->ckpt, dim, 2 * dim, b->err, "%snextn.eh_proj.weight", prefix);
+        if (rc != STATUS_OK) return rc;
+        m->e_proj = m->h_proj = both;
+        m->e_proj.cols = m->h_proj.cols = dim;
+        if (dim % dtypes[both.dtype].block != 0)
+            return error_set(b->err, STATUS_UNSUPPORTED,
+                             "%s: %snextn.eh_proj: halves of %d columns do not split at blocks of %d",
+                             checkpoint_path(b->ckpt), prefix, dim, dtypes[both.dtype].block);
+        m->h_proj.data += (size_t)dim / dtypes[both.dtype].block * dtypes[both.dtype].block_bytes;
+        m->head = w->hc_head;
+        static const char *const norms[3] = {"nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"};
+        const float **out[3] = {&m->enorm, &m->hnorm, &m->norm};
+        for (int i = 0; i < 3 && rc == STATUS_OK; i++) {
+            snprintf(name, sizeof name, "%s%s.weight", prefix, norms[i]);
+            rc = bind_floats(b, out[i], 1, dim, name);
+        }
+    } else {
+        snprintf(prefix, sizeof prefix, "mtp.0.");
+        rc = checkpoint_matrix(&m->e_proj, b->ckpt, dim, dim, b->err, "mtp.0.e_proj.weight");
+        if (rc == STATUS_OK)
+            rc = checkpoint_matrix(&m->h_proj, b->ckpt, dim, dim, b->err, "mtp.0.h_proj.weight");
+        if (rc == STATUS_OK) rc = bind_floats(b, &m->enorm, 1, dim, "mtp.0.enorm.weight");
+        if (rc == STATUS_OK) rc = bind_floats(b, &m->hnorm, 1, dim, "mtp.0.hnorm.weight");
+        if (rc == STATUS_OK) rc = bind_floats(b, &m->norm, 1, dim, "mtp.0.norm.weight");
+        if (rc == STATUS_OK)
+            rc = bind_hc_head(b, &m->head, "mtp.0.hc_head_fn", "mtp.0.hc_head_base", "mtp.0.hc_head_scale");
+    }
+    if (rc == STATUS_OK) rc = bind_block(b, &m->block, c->n_layers, prefix);
+    w->has_mtp = rc == STATUS_OK;
+    return rc;
+}
+
+static uint64_t params(const struct matrix *m)
+{
+    return (uint64_t)m->rows * (uint64_t)m->cols;
+}
+
+/* Adds a matrix to the totals; `share` of it is read by one token. */
+static void count(struct v4_weights *w, const struct matrix *m, double share)
+{
+    w->n_params += params(m);
+    w->bytes += matrix_bytes(m);
+    w->active_bytes += (uint64_t)((double)matrix_bytes(m) * share);
+    w->active_flops += (uint64_t)(2.0 * (double)params(m) * share);
+}
+
+static void count_block(struct v4_weights *w, const struct v4_config *c, const struct v4_block_weights *b,
+                        int layer, double share)
+{
+    for (int i = 0; i < N_BLOCK_ROWS; i++) {
+        const struct row *row = &block_rows[i];
+        if (!row_applies(row, c, layer)) continue;
+        uint64_t n = (uint64_t)dim_value(c, layer, row->rows) * (uint64_t)dim_value(c, layer, row->cols);
+        if (row->kind == MATRIX)
+            count(w, (const struct matrix *)(const void *)((const char *)b + row->offset), share);
+        else
+            w->n_params += n, w->bytes += 4 * n, w->active_bytes += (uint64_t)(4.0 * (double)n * share);
+    }
+    double routed = share * c->n_activated_experts / c->n_routed_experts;
+    for (int e = 0; e < c->n_routed_experts; e++) {
+        count(w, &b->expert_gate[e], routed);
+        count(w, &b->expert_up[e], routed);
+        count(w, &b->expert_down[e], routed);
+    }
+}
+
+static void count_all(struct v4_weights *w, const struct v4_config *c)
+{
+    count(w, &w->embed, 0); /* one row per token */
+    count(w, &w->head, 1);
+    count(w, &w->hc_head.fn, 1);
+    for (int l = 0; l < c->n_layers; l++) count_block(w, c, &w->layers[l], l, 1);
+    if (!w->has_mtp) return;
+    count(w, &w->mtp.e_proj, 0);
+    count(w, &w->mtp.h_proj, 0);
+    count_block(w, c, &w->mtp.block, c->n_layers, 0);
+}
+
+uint64_t v4_weights_arena_bytes(const struct v4_config *c)
+{
+    uint64_t bytes = 1 << 16;
+    for (int l = 0; l < c->n_layers + 1; l++) {
+        for (int i = 0; i < N_BLOCK_ROWS; i++)
+            if (block_rows[i].kind == FLOATS)
+                bytes += arena_cost(4 * (size_t)dim_value(c, l, block_rows[i].rows) *
+                                    (size_t)dim_value(c, l, block_rows[i].cols));
+        bytes += 3 * arena_cost(sizeof(struct matrix) * (size_t)c->n_routed_experts);
+        if (l < c->n_hash_layers)
+            bytes += arena_cost(4 * (size_t)c->n_vocab * (size_t)c->n_activated_experts);
+    }
+    return bytes + arena_cost(sizeof(struct v4_block_weights) * (size_t)c->n_layers) +
+           8 * arena_cost(4 * (size_t)c->dim);
+}
+
+int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struct checkpoint *ckpt,
+                    struct arena *a, struct error *err)
+{
+    *w = (struct v4_weights){0};
+    struct binder b = {c, ckpt, a, OFFICIAL, err};
+    if (checkpoint_kind(ckpt) == CHECKPOINT_GGUF)
+        b.naming = GGUF;
+    else if (!checkpoint_find(ckpt, "embed.weight") && checkpoint_find(ckpt, "model.embed_tokens.weight"))
+        b.naming = TRANSFORMERS;
+    w->layers = arena_new(a, struct v4_block_weights, (size_t)c->n_layers);
+    if (!w->layers)
+        return error_set(err, STATUS_NOMEM, "%s: no memory for %d layers", checkpoint_path(ckpt),
+                         c->n_layers);
+    int rc = bind_top(&b, w);
+    for (int l = 0; l < c->n_layers && rc == STATUS_OK; l++) {
+        static const char *const prefixes[N_NAMINGS] = {"layers", "model.layers", "blk"};
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "%s.%d.", prefixes[b.naming], l);
+        rc = bind_block(&b, &w->layers[l], l, prefix);
+    }
+    bool stored = b.naming == GGUF ? c->n_mtp > 0 : checkpoint_find(ckpt, "mtp.0.e_proj.weight") != NULL;
+    if (rc == STATUS_OK && stored) rc = bind_mtp(&b, w);
+    if (rc == STATUS_OK) count_all(w, c);
+    return rc;
+}

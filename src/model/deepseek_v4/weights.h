@@ -1,0 +1,67 @@
+/* Weights of the DeepSeek V4 family and how checkpoints name them: official release, transformers, GGUF
+ * `deepseek4`. */
+#ifndef FATHOM_MODEL_DEEPSEEK_V4_WEIGHTS_H
+#define FATHOM_MODEL_DEEPSEEK_V4_WEIGHTS_H
+
+#include "base/arena.h"
+#include "model/deepseek_v4/config.h"
+
+/* One hyper-connection site (24 rows: 4 pre, 4 post, 16 comb) or a stream contraction (4 rows: pre only). */
+struct v4_hc {
+    struct matrix fn;          /* (rows, 4 dim) */
+    const float *base, *scale; /* (rows), (3 or 1) */
+};
+
+struct v4_compressor {
+    struct matrix wkv, wgate; /* (width, dim), width = 2 d at ratio 4, else d */
+    const float *ape;         /* (ratio, width): added to the gate by position inside the window */
+    const float *norm;        /* (d) */
+};
+
+/* The shared expert. */
+struct v4_expert {
+    struct matrix w1, w2, w3; /* gate (inter, dim), down (dim, inter), up (inter, dim) */
+};
+
+struct v4_block_weights {
+    struct v4_hc hc_attn, hc_ffn;
+    const float *attn_norm, *ffn_norm; /* (dim) */
+    struct matrix wq_a, wq_b, wkv, wo_a, wo_b;
+    const float *q_norm, *kv_norm, *attn_sink; /* (q_lora_rank), (head_dim), (n_heads) */
+    struct v4_compressor compressor;           /* ratio > 0 */
+    struct matrix index_wq_b,
+        index_weights; /* ratio 4: (index heads * index_head_dim, q_lora_rank), (index heads, dim) */
+    struct v4_compressor index_compressor; /* ratio 4 */
+    struct matrix gate;                    /* (n_routed_experts, dim) */
+    const float *gate_bias;                /* (n_routed_experts); NULL in hash layers */
+    const int32_t *tid2eid;                /* (n_vocab, n_activated_experts); hash layers only */
+    struct matrix *expert_gate, *expert_up,
+        *expert_down; /* (n_routed_experts) of (inter, dim), (inter, dim), (dim, inter) */
+    struct v4_expert shared;
+};
+
+/* Multi-token prediction block of the preview releases. */
+struct v4_mtp_weights {
+    struct v4_block_weights block;
+    struct matrix e_proj, h_proj; /* (dim, dim) each */
+    const float *enorm, *hnorm, *norm;
+    struct v4_hc head;
+};
+
+struct v4_weights {
+    struct matrix embed, head; /* (n_vocab, dim) */
+    const float *norm;         /* (dim) */
+    struct v4_hc hc_head;
+    struct v4_block_weights *layers;
+    struct v4_mtp_weights mtp;
+    bool has_mtp;
+    uint64_t n_params, bytes, active_bytes, active_flops;
+};
+
+/* Binds everything; vectors are decoded into a (size it by v4_weights_arena_bytes). Errors name the tensor,
+ * what was expected and what was found. */
+int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struct checkpoint *ckpt,
+                    struct arena *a, struct error *err);
+uint64_t v4_weights_arena_bytes(const struct v4_config *c);
+
+#endif
