@@ -21,6 +21,8 @@ struct scenario {
 extern const struct scenario base_scenarios[], model_scenarios[];
 extern const size_t n_base_scenarios, n_model_scenarios;
 
+void scenario_models_close(void); /* releases what the model scenarios keep open */
+
 /* Folder for files, and a path in it: valid until the fourth next call. */
 const char *scenario_folder(void);
 const char *scenario_path(const char *name);

@@ -114,6 +114,7 @@ static void every_call_fails(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
+    scenario_models_close();
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));)
         if (e->d_name[0] != '.') unlink(scenario_path(e->d_name));
