@@ -1,4 +1,4 @@
-/* Read-only file mappings and whole-file reads and writes. */
+/* Read-only file mappings and whole-file reads. */
 #include "base/file_map.h"
 
 #include <errno.h>
@@ -63,53 +63,5 @@ int file_read(struct buf *out, const char *path, struct error *err)
         out->n += (size_t)n;
     }
     close(fd);
-    return rc;
-}
-
-/* Syncs the folder that holds path, so that the rename itself survives a power cut. */
-static int sync_folder(const char *path, struct error *err)
-{
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    if (!dir) return error_set(err, STATUS_NOMEM, "%s: out of memory", path);
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = STATUS_OK;
-    if (fd < 0 || fsync(fd) != 0) rc = error_set(err, STATUS_IO, "%s: cannot sync folder: %s", dir, strerror(errno));
-    if (fd >= 0) close(fd);
-    free(dir);
-    return rc;
-}
-
-int file_write_atomic(const char *path, const void *data, size_t bytes, struct error *err)
-{
-    struct buf tmp;
-    buf_init(&tmp, 8192);
-    buf_printf(&tmp, "%s.tmp.%ld", path, (long)getpid());
-    const char *name = buf_cstr(&tmp);
-    if (tmp.failed) {
-        buf_free(&tmp);
-        return error_set(err, STATUS_RANGE, "path is too long");
-    }
-    int rc = STATUS_OK, fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) rc = error_set(err, STATUS_IO, "%s: cannot create: %s", name, strerror(errno));
-    const char *p = data;
-    while (rc == STATUS_OK && bytes > 0) {
-        ssize_t n = write(fd, p, bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) {
-            rc = error_set(err, STATUS_IO, "%s: cannot write: %s", name, strerror(errno));
-            break;
-        }
-        p += n;
-        bytes -= (size_t)n;
-    }
-    if (fd >= 0 && rc == STATUS_OK && fsync(fd) != 0)
-        rc = error_set(err, STATUS_IO, "%s: cannot sync: %s", name, strerror(errno));
-    if (fd >= 0 && close(fd) != 0 && rc == STATUS_OK)
-        rc = error_set(err, STATUS_IO, "%s: cannot close: %s", name, strerror(errno));
-    if (rc == STATUS_OK && rename(name, path) != 0)
-        rc = error_set(err, STATUS_IO, "%s: cannot rename to %s: %s", name, path, strerror(errno));
-    if (rc == STATUS_OK) rc = sync_folder(path, err);
-    else if (fd >= 0) unlink(name);
-    buf_free(&tmp);
     return rc;
 }

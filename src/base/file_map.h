@@ -18,7 +18,8 @@ void file_map_close(struct file_map *m); /* accepts an all-zero map */
 
 /* Appends the whole file to out; files larger than out->max are refused with STATUS_RANGE. */
 int file_read(struct buf *out, const char *path, struct error *err);
-/* Writes a temporary neighbour, syncs it and renames it over path: the file is old or new, never half. */
+/* Writes a temporary neighbour, syncs it and renames it over path: the file is old or new, never half. In pieces:
+ * base/file_writer.h. */
 int file_write_atomic(const char *path, const void *data, size_t bytes, struct error *err);
 
 #endif

@@ -7,7 +7,7 @@
 
 struct safetensors_writer;
 
-/* Creates path + ".part"; _finish syncs and renames it over path, _abandon removes it. */
+/* Writes a temporary neighbour of path; _finish syncs and renames it over path, _abandon removes it. */
 int safetensors_writer_open(struct safetensors_writer **out, const char *path, struct error *err);
 /* Only before the first data call. */
 int safetensors_declare(struct safetensors_writer *w, struct str name, enum dtype dtype, int n_dims,

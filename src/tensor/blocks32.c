@@ -209,8 +209,8 @@ void encode_mxfp4(void *dst, const float *src, size_t n)
     uint8_t *b = dst;
     for (; n > 0; n -= BLOCK, src += BLOCK, b += 17) {
         float most = fabsf(largest(src));
-        int e = most > 0 ? ilogbf(most) - 2 + 127 : 0;
-        e = e < 0 ? 0 : e > 254 ? 254 : e;
+        int e = !(most > 0) ? 0 : isfinite(most) ? ilogbf(most) - 2 + 127 : 254;
+        if (e < 0) e = 0;
         b[0] = (uint8_t)e;
         for (int j = 0; j < 16; j++)
             b[1 + j] = (uint8_t)(mxfp4_code(src[j], e) | mxfp4_code(src[j + 16], e) << 4);

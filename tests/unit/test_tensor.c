@@ -230,6 +230,148 @@ static void scalars_round_to_nearest_even(void **state)
     assert_int_equal(e8m0_from_f32(-1), 255);
 }
 
+/* What an encoder has written, it writes again from the decoded values. -0 may come back as 0. */
+static void encoders_are_idempotent(void **state)
+{
+    (void)state;
+    const enum dtype formats[] = {DTYPE_F32,   DTYPE_F16,      DTYPE_BF16,     DTYPE_Q8_0,
+                                  DTYPE_Q4_0,  DTYPE_Q4_1,     DTYPE_Q5_0,     DTYPE_Q5_1,
+                                  DTYPE_MXFP4, DTYPE_FP8_E4M3, DTYPE_FP4_E2M1, DTYPE_F64};
+    struct rng r;
+    rng_seed(&r, 11);
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
+        for (int round = 0; round < 50; round++) {
+            enum { N = 256 };
+            float x[N], y[N], z[N];
+            uint8_t b[N * 8];
+            float magnitude = ldexpf(1, (int)rng_below(&r, 9) - 4);
+            for (int i = 0; i < N; i++) x[i] = (float)rng_normal(&r) * magnitude;
+            dtypes[formats[f]].encode(b, x, N);
+            dtypes[formats[f]].decode(y, b, N);
+            dtypes[formats[f]].encode(b, y, N);
+            dtypes[formats[f]].decode(z, b, N);
+            for (int i = 0; i < N; i++)
+                if (y[i] != z[i])
+                    fail_msg("%s: %a became %a", dtypes[formats[f]].name, (double)y[i], (double)z[i]);
+        }
+}
+
+/* Formats of 256: n_sub sub-blocks, codes code_min .. code_max, integer scales to scale_max, with or without
+ * minimum. */
+struct division {
+    enum dtype dtype;
+    int n_sub, code_min, code_max, scale_max;
+};
+static const struct division divisions[] = {
+    {DTYPE_Q2_K, 16, 0, 3, 15},
+    {DTYPE_Q4_K, 8, 0, 15, 63},
+    {DTYPE_Q5_K, 8, 0, 31, 63},
+    {DTYPE_Q6_K, 16, -32, 31, 127},
+};
+
+/* A block whose values lie on a format's grid, with every sub-block using its whole range, comes back as it
+ * is. */
+static void k_encoders_reproduce_full_blocks(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_seed(&r, 12);
+    for (size_t f = 0; f < sizeof divisions / sizeof *divisions; f++)
+        for (int round = 0; round < 50; round++) {
+            const struct division *v = &divisions[f];
+            int n = 256 / v->n_sub, range = v->code_max - v->code_min + 1;
+            float x[256], y[256], d = ldexpf(1, -(int)rng_below(&r, 9)), dmin = v->code_min ? 0 : 2 * d;
+            uint8_t b[256];
+            for (int i = 0; i < 256; i++) {
+                static int scale, minimum;
+                int at = i % n, code = (int)rng_below(&r, (uint64_t)range) + v->code_min;
+                if (at == 0) {
+                    scale = i == 0 ? v->scale_max : 1 + (int)rng_below(&r, (uint64_t)v->scale_max);
+                    minimum = i == 0 ? v->scale_max : (int)rng_below(&r, (uint64_t)v->scale_max + 1);
+                    code = v->code_min;
+                }
+                if (at == 1) code = v->code_max;
+                x[i] = d * (float)scale * (float)code - dmin * (float)minimum;
+            }
+            dtypes[v->dtype].encode(b, x, 256);
+            dtypes[v->dtype].decode(y, b, 256);
+            for (int i = 0; i < 256; i++)
+                if (x[i] != y[i])
+                    fail_msg("%s: element %d: %g became %g", dtypes[v->dtype].name, i, (double)x[i],
+                             (double)y[i]);
+        }
+}
+
+/* Root of the mean squared error that the plainest choice of scales cannot exceed. With S the largest
+ * sub-block step and M the largest minimum, scales are multiples of d = S / scale_max and minimums of dmin =
+ * M / scale_max, each off by at most half of that; an element is then off by half a step, or by what the end
+ * of the range lost. */
+static double k_error_bound(const struct division *v, const float *x)
+{
+    double step = 0, minimum = 0;
+    int n = 256 / v->n_sub;
+    for (int i = 0; i < v->n_sub; i++) {
+        double low = 0, high = (double)x[i * n], largest = 0;
+        for (int j = i * n; j < (i + 1) * n; j++) {
+            low = fmin(low, (double)x[j]);
+            high = fmax(high, (double)x[j]);
+            largest = fmax(largest, fabs((double)x[j]));
+        }
+        step = fmax(step, v->code_min ? largest / 32 : (high - low) / v->code_max);
+        minimum = fmax(minimum, v->code_min ? 0 : -low);
+    }
+    double d = step / v->scale_max, dmin = minimum / v->scale_max;
+    double lost = v->code_min ? step + 32 * d / 2 /* 32 steps above zero have 31 codes */
+                              : v->code_max * d / 2 + dmin / 2;
+    return fmax(step / 2 + d / 4, lost) * (1 + 0x1p-10); /* f16 rounding of d and dmin: 2^-11 each */
+}
+
+static void k_encoders_stay_within_their_bound(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_seed(&r, 13);
+    for (size_t f = 0; f < sizeof divisions / sizeof *divisions; f++)
+        for (int round = 0; round < 200; round++) {
+            const struct division *v = &divisions[f];
+            float x[256], y[256];
+            uint8_t b[256];
+            double squares = 0, centre = round % 3 ? 0 : rng_normal(&r), bound;
+            for (int i = 0; i < 256; i++)
+                x[i] = (float)(rng_normal(&r) + centre) * (i % 64 < 32 ? 1.f : 0.1f);
+            bound = k_error_bound(v, x);
+            dtypes[v->dtype].encode(b, x, 256);
+            dtypes[v->dtype].decode(y, b, 256);
+            for (int i = 0; i < 256; i++)
+                squares += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+            if (!(sqrt(squares / 256) <= bound))
+                fail_msg("%s: error %g, bound %g", dtypes[v->dtype].name, sqrt(squares / 256), bound);
+        }
+}
+
+/* Zeros stay zeros; infinities, NaN and huge numbers do no harm. */
+static void encoders_take_every_float(void **state)
+{
+    (void)state;
+    const float odd[] = {0, -0.f, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, FLT_MIN, FLT_TRUE_MIN, 1, -1};
+    struct rng r;
+    rng_seed(&r, 14);
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        if (!dtypes[t].encode || t == DTYPE_E8M0) continue;
+        float x[256] = {0}, y[256];
+        uint8_t b[256 * 8];
+        dtypes[t].encode(b, x, 256);
+        dtypes[t].decode(y, b, 256);
+        for (int i = 0; i < 256; i++)
+            if (y[i] != 0) fail_msg("%s: 0 became %g", dtypes[t].name, (double)y[i]);
+        for (int round = 0; round < 100; round++) {
+            for (int i = 0; i < 256; i++) x[i] = odd[rng_below(&r, sizeof odd / sizeof *odd)];
+            dtypes[t].encode(b, x, 256);
+            dtypes[t].decode(y, b, 256);
+        }
+    }
+}
+
 static void table_is_consistent(void **state)
 {
     (void)state;
@@ -305,8 +447,14 @@ static void matrices_apply_their_scales(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(codecs_agree_with_the_golden_file), cmocka_unit_test(scalars_decode_every_code),
-        cmocka_unit_test(scalars_round_to_nearest_even),     cmocka_unit_test(table_is_consistent),
+        cmocka_unit_test(codecs_agree_with_the_golden_file),
+        cmocka_unit_test(scalars_decode_every_code),
+        cmocka_unit_test(scalars_round_to_nearest_even),
+        cmocka_unit_test(encoders_are_idempotent),
+        cmocka_unit_test(k_encoders_reproduce_full_blocks),
+        cmocka_unit_test(k_encoders_stay_within_their_bound),
+        cmocka_unit_test(encoders_take_every_float),
+        cmocka_unit_test(table_is_consistent),
         cmocka_unit_test(matrices_apply_their_scales),
     };
     return cmocka_run_group_tests_name("tensor", tests, NULL, NULL);
