@@ -1,6 +1,7 @@
 /* Weights of the DeepSeek V4 family: the table of every tensor, and binding from it. */
 #include "model/deepseek_v4/weights.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -71,6 +72,8 @@ struct row {
     size_t offset;
     enum dim_symbol rows, cols; /* FLOATS with D_1 rows are 1-D */
     enum where where;
+    enum dtype stored; /* in the official release */
+    enum v4_init init;
     const char *name[N_NAMINGS]; /* after the block's prefix */
 };
 
@@ -78,37 +81,37 @@ struct row {
 
 // clang-format off
 static const struct row block_rows[] = {
-    {W(MATRIX, hc_attn.fn),    D_HC_ROWS, D_HC_COLS, ALL, {"hc_attn_fn", "attn_hc.fn", "hc_attn_fn.weight"}},
-    {W(FLOATS, hc_attn.base),  D_1, D_HC_ROWS, ALL, {"hc_attn_base", "attn_hc.base", "hc_attn_base.weight"}},
-    {W(FLOATS, hc_attn.scale), D_1, D_3,       ALL, {"hc_attn_scale", "attn_hc.scale", "hc_attn_scale.weight"}},
-    {W(MATRIX, hc_ffn.fn),     D_HC_ROWS, D_HC_COLS, ALL, {"hc_ffn_fn", "ffn_hc.fn", "hc_ffn_fn.weight"}},
-    {W(FLOATS, hc_ffn.base),   D_1, D_HC_ROWS, ALL, {"hc_ffn_base", "ffn_hc.base", "hc_ffn_base.weight"}},
-    {W(FLOATS, hc_ffn.scale),  D_1, D_3,       ALL, {"hc_ffn_scale", "ffn_hc.scale", "hc_ffn_scale.weight"}},
-    {W(FLOATS, attn_norm),     D_1, D_DIM,     ALL, {"attn_norm.weight", "input_layernorm.weight", "attn_norm.weight"}},
-    {W(FLOATS, ffn_norm),      D_1, D_DIM,     ALL, {"ffn_norm.weight", "post_attention_layernorm.weight", "ffn_norm.weight"}},
-    {W(MATRIX, wq_a),          D_Q_LORA, D_DIM, ALL, {"attn.wq_a.weight", "self_attn.q_a_proj.weight", "attn_q_a.weight"}},
-    {W(FLOATS, q_norm),        D_1, D_Q_LORA,  ALL, {"attn.q_norm.weight", "self_attn.q_a_norm.weight", "attn_q_a_norm.weight"}},
-    {W(MATRIX, wq_b),          D_Q, D_Q_LORA,  ALL, {"attn.wq_b.weight", "self_attn.q_b_proj.weight", "attn_q_b.weight"}},
-    {W(MATRIX, wkv),           D_HEAD, D_DIM,  ALL, {"attn.wkv.weight", "self_attn.kv_proj.weight", "attn_kv.weight"}},
-    {W(FLOATS, kv_norm),       D_1, D_HEAD,    ALL, {"attn.kv_norm.weight", "self_attn.kv_norm.weight", "attn_kv_a_norm.weight"}},
-    {W(FLOATS, attn_sink),     D_1, D_HEADS,   ALL, {"attn.attn_sink", "self_attn.sinks", "attn_sinks.weight"}},
-    {W(MATRIX, wo_a),          D_O, D_O_GROUP, ALL, {"attn.wo_a.weight", "self_attn.o_a_proj.weight", "attn_output_a.weight"}},
-    {W(MATRIX, wo_b),          D_DIM, D_O,     ALL, {"attn.wo_b.weight", "self_attn.o_b_proj.weight", "attn_output_b.weight"}},
-    {W(MATRIX, compressor.wkv),   D_COMP, D_DIM,   COMPRESSED, {"attn.compressor.wkv.weight", "self_attn.compressor.kv_proj.weight", "attn_compressor_kv.weight"}},
-    {W(MATRIX, compressor.wgate), D_COMP, D_DIM,   COMPRESSED, {"attn.compressor.wgate.weight", "self_attn.compressor.gate_proj.weight", "attn_compressor_gate.weight"}},
-    {W(FLOATS, compressor.ape),   D_RATIO, D_COMP, COMPRESSED, {"attn.compressor.ape", "self_attn.compressor.position_bias", "attn_compressor_ape.weight"}},
-    {W(FLOATS, compressor.norm),  D_1, D_HEAD,     COMPRESSED, {"attn.compressor.norm.weight", "self_attn.compressor.kv_norm.weight", "attn_compressor_norm.weight"}},
-    {W(MATRIX, index_wq_b),       D_IDX_Q, D_Q_LORA,    INDEXED, {"attn.indexer.wq_b.weight", "self_attn.compressor.indexer.q_b_proj.weight", "indexer.attn_q_b.weight"}},
-    {W(MATRIX, index_weights),    D_IDX_HEADS, D_DIM,   INDEXED, {"attn.indexer.weights_proj.weight", "self_attn.compressor.indexer.scorer.weights_proj.weight", "indexer.proj.weight"}},
-    {W(MATRIX, index_compressor.wkv),   D_IDX_COMP, D_DIM,   INDEXED, {"attn.indexer.compressor.wkv.weight", "self_attn.compressor.indexer.kv_proj.weight", "indexer_compressor_kv.weight"}},
-    {W(MATRIX, index_compressor.wgate), D_IDX_COMP, D_DIM,   INDEXED, {"attn.indexer.compressor.wgate.weight", "self_attn.compressor.indexer.gate_proj.weight", "indexer_compressor_gate.weight"}},
-    {W(FLOATS, index_compressor.ape),   D_RATIO, D_IDX_COMP, INDEXED, {"attn.indexer.compressor.ape", "self_attn.compressor.indexer.position_bias", "indexer_compressor_ape.weight"}},
-    {W(FLOATS, index_compressor.norm),  D_1, D_IDX_HEAD,     INDEXED, {"attn.indexer.compressor.norm.weight", "self_attn.compressor.indexer.kv_norm.weight", "indexer_compressor_norm.weight"}},
-    {W(MATRIX, gate),          D_EXPERTS, D_DIM, ALL,    {"ffn.gate.weight", "mlp.gate.weight", "ffn_gate_inp.weight"}},
-    {W(FLOATS, gate_bias),     D_1, D_EXPERTS,   SCORED, {"ffn.gate.bias", "mlp.gate.e_score_correction_bias", "exp_probs_b.bias"}},
-    {W(MATRIX, shared.w1),     D_INTER, D_DIM, ALL, {"ffn.shared_experts.w1.weight", "mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight"}},
-    {W(MATRIX, shared.w2),     D_DIM, D_INTER, ALL, {"ffn.shared_experts.w2.weight", "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight"}},
-    {W(MATRIX, shared.w3),     D_INTER, D_DIM, ALL, {"ffn.shared_experts.w3.weight", "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight"}},
+    {W(MATRIX, hc_attn.fn),    D_HC_ROWS, D_HC_COLS, ALL, DTYPE_F32, V4_INIT_MATRIX, {"hc_attn_fn", "attn_hc.fn", "hc_attn_fn.weight"}},
+    {W(FLOATS, hc_attn.base),  D_1, D_HC_ROWS, ALL, DTYPE_F32, V4_INIT_UNIT, {"hc_attn_base", "attn_hc.base", "hc_attn_base.weight"}},
+    {W(FLOATS, hc_attn.scale), D_1, D_3,       ALL, DTYPE_F32, V4_INIT_SCALE, {"hc_attn_scale", "attn_hc.scale", "hc_attn_scale.weight"}},
+    {W(MATRIX, hc_ffn.fn),     D_HC_ROWS, D_HC_COLS, ALL, DTYPE_F32, V4_INIT_MATRIX, {"hc_ffn_fn", "ffn_hc.fn", "hc_ffn_fn.weight"}},
+    {W(FLOATS, hc_ffn.base),   D_1, D_HC_ROWS, ALL, DTYPE_F32, V4_INIT_UNIT, {"hc_ffn_base", "ffn_hc.base", "hc_ffn_base.weight"}},
+    {W(FLOATS, hc_ffn.scale),  D_1, D_3,       ALL, DTYPE_F32, V4_INIT_SCALE, {"hc_ffn_scale", "ffn_hc.scale", "hc_ffn_scale.weight"}},
+    {W(FLOATS, attn_norm),     D_1, D_DIM,     ALL, DTYPE_BF16, V4_INIT_NORM, {"attn_norm.weight", "input_layernorm.weight", "attn_norm.weight"}},
+    {W(FLOATS, ffn_norm),      D_1, D_DIM,     ALL, DTYPE_BF16, V4_INIT_NORM, {"ffn_norm.weight", "post_attention_layernorm.weight", "ffn_norm.weight"}},
+    {W(MATRIX, wq_a),          D_Q_LORA, D_DIM, ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"attn.wq_a.weight", "self_attn.q_a_proj.weight", "attn_q_a.weight"}},
+    {W(FLOATS, q_norm),        D_1, D_Q_LORA,  ALL, DTYPE_BF16, V4_INIT_NORM, {"attn.q_norm.weight", "self_attn.q_a_norm.weight", "attn_q_a_norm.weight"}},
+    {W(MATRIX, wq_b),          D_Q, D_Q_LORA,  ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"attn.wq_b.weight", "self_attn.q_b_proj.weight", "attn_q_b.weight"}},
+    {W(MATRIX, wkv),           D_HEAD, D_DIM,  ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"attn.wkv.weight", "self_attn.kv_proj.weight", "attn_kv.weight"}},
+    {W(FLOATS, kv_norm),       D_1, D_HEAD,    ALL, DTYPE_BF16, V4_INIT_NORM, {"attn.kv_norm.weight", "self_attn.kv_norm.weight", "attn_kv_a_norm.weight"}},
+    {W(FLOATS, attn_sink),     D_1, D_HEADS,   ALL, DTYPE_F32, V4_INIT_UNIT, {"attn.attn_sink", "self_attn.sinks", "attn_sinks.weight"}},
+    {W(MATRIX, wo_a),          D_O, D_O_GROUP, ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"attn.wo_a.weight", "self_attn.o_a_proj.weight", "attn_output_a.weight"}},
+    {W(MATRIX, wo_b),          D_DIM, D_O,     ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"attn.wo_b.weight", "self_attn.o_b_proj.weight", "attn_output_b.weight"}},
+    {W(MATRIX, compressor.wkv),   D_COMP, D_DIM,   COMPRESSED, DTYPE_BF16, V4_INIT_MATRIX, {"attn.compressor.wkv.weight", "self_attn.compressor.kv_proj.weight", "attn_compressor_kv.weight"}},
+    {W(MATRIX, compressor.wgate), D_COMP, D_DIM,   COMPRESSED, DTYPE_BF16, V4_INIT_MATRIX, {"attn.compressor.wgate.weight", "self_attn.compressor.gate_proj.weight", "attn_compressor_gate.weight"}},
+    {W(FLOATS, compressor.ape),   D_RATIO, D_COMP, COMPRESSED, DTYPE_F32, V4_INIT_UNIT, {"attn.compressor.ape", "self_attn.compressor.position_bias", "attn_compressor_ape.weight"}},
+    {W(FLOATS, compressor.norm),  D_1, D_HEAD,     COMPRESSED, DTYPE_BF16, V4_INIT_NORM, {"attn.compressor.norm.weight", "self_attn.compressor.kv_norm.weight", "attn_compressor_norm.weight"}},
+    {W(MATRIX, index_wq_b),       D_IDX_Q, D_Q_LORA,    INDEXED, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"attn.indexer.wq_b.weight", "self_attn.compressor.indexer.q_b_proj.weight", "indexer.attn_q_b.weight"}},
+    {W(MATRIX, index_weights),    D_IDX_HEADS, D_DIM,   INDEXED, DTYPE_BF16, V4_INIT_MATRIX, {"attn.indexer.weights_proj.weight", "self_attn.compressor.indexer.scorer.weights_proj.weight", "indexer.proj.weight"}},
+    {W(MATRIX, index_compressor.wkv),   D_IDX_COMP, D_DIM,   INDEXED, DTYPE_BF16, V4_INIT_MATRIX, {"attn.indexer.compressor.wkv.weight", "self_attn.compressor.indexer.kv_proj.weight", "indexer_compressor_kv.weight"}},
+    {W(MATRIX, index_compressor.wgate), D_IDX_COMP, D_DIM,   INDEXED, DTYPE_BF16, V4_INIT_MATRIX, {"attn.indexer.compressor.wgate.weight", "self_attn.compressor.indexer.gate_proj.weight", "indexer_compressor_gate.weight"}},
+    {W(FLOATS, index_compressor.ape),   D_RATIO, D_IDX_COMP, INDEXED, DTYPE_F32, V4_INIT_UNIT, {"attn.indexer.compressor.ape", "self_attn.compressor.indexer.position_bias", "indexer_compressor_ape.weight"}},
+    {W(FLOATS, index_compressor.norm),  D_1, D_IDX_HEAD,     INDEXED, DTYPE_BF16, V4_INIT_NORM, {"attn.indexer.compressor.norm.weight", "self_attn.compressor.indexer.kv_norm.weight", "indexer_compressor_norm.weight"}},
+    {W(MATRIX, gate),          D_EXPERTS, D_DIM, ALL, DTYPE_BF16, V4_INIT_MATRIX, {"ffn.gate.weight", "mlp.gate.weight", "ffn_gate_inp.weight"}},
+    {W(FLOATS, gate_bias),     D_1, D_EXPERTS,   SCORED, DTYPE_F32, V4_INIT_BIAS, {"ffn.gate.bias", "mlp.gate.e_score_correction_bias", "exp_probs_b.bias"}},
+    {W(MATRIX, shared.w1),     D_INTER, D_DIM, ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"ffn.shared_experts.w1.weight", "mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight"}},
+    {W(MATRIX, shared.w2),     D_DIM, D_INTER, ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"ffn.shared_experts.w2.weight", "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight"}},
+    {W(MATRIX, shared.w3),     D_INTER, D_DIM, ALL, DTYPE_FP8_E4M3, V4_INIT_MATRIX, {"ffn.shared_experts.w3.weight", "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight"}},
 };
 // clang-format on
 
@@ -424,4 +427,85 @@ int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struc
     if (rc == STATUS_OK && stored) rc = bind_mtp(&b, w);
     if (rc == STATUS_OK) count_all(w, c);
     return rc;
+}
+
+/* ---- the official layout, tensor by tensor ---- */
+
+struct lister {
+    const struct v4_config *c;
+    v4_tensor_fn *emit;
+    void *ctx;
+    struct error *err;
+};
+
+static int list_one(struct lister *l, int layer, enum dtype stored, enum v4_init init, int n_dims, int rows,
+                    int cols, const char *fmt, ...) __attribute__((format(printf, 8, 9)));
+
+static int list_one(struct lister *l, int layer, enum dtype stored, enum v4_init init, int n_dims, int rows,
+                    int cols, const char *fmt, ...)
+{
+    struct v4_tensor_spec t = {
+        .layer = layer, .stored = stored, .init = init, .n_dims = n_dims, .rows = rows, .cols = cols};
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(t.name, sizeof t.name, fmt, ap);
+    va_end(ap);
+    return l->emit(l->ctx, &t, l->err);
+}
+
+static int list_block(struct lister *l, int layer, const char *prefix)
+{
+    const struct v4_config *c = l->c;
+    int rc = STATUS_OK;
+    for (int i = 0; i < N_BLOCK_ROWS && rc == STATUS_OK; i++) {
+        const struct row *r = &block_rows[i];
+        if (!row_applies(r, c, layer)) continue;
+        rc = list_one(l, layer, r->stored, r->init, r->rows == D_1 ? 1 : 2, dim_value(c, layer, r->rows),
+                      dim_value(c, layer, r->cols), "%s%s", prefix, r->name[OFFICIAL]);
+    }
+    if (rc == STATUS_OK && layer < c->n_hash_layers)
+        rc = list_one(l, layer, DTYPE_I64, V4_INIT_TABLE, 2, c->n_vocab, c->n_activated_experts,
+                      "%sffn.gate.tid2eid", prefix);
+    for (int e = 0; e < c->n_routed_experts && rc == STATUS_OK; e++)
+        for (int w = 1; w <= 3 && rc == STATUS_OK; w++)
+            rc = list_one(l, layer, DTYPE_FP4_E2M1, V4_INIT_MATRIX, 2, w == 2 ? c->dim : c->moe_inter_dim,
+                          w == 2 ? c->moe_inter_dim : c->dim, "%sffn.experts.%d.w%d.weight", prefix, e, w);
+    return rc;
+}
+
+static int list_hc_head(struct lister *l, int layer, const char *prefix)
+{
+    int rc = list_one(l, layer, DTYPE_F32, V4_INIT_MATRIX, 2, V4_HC_MULT, V4_HC_MULT * l->c->dim,
+                      "%shc_head_fn", prefix);
+    if (rc == STATUS_OK)
+        rc = list_one(l, layer, DTYPE_F32, V4_INIT_UNIT, 1, 1, V4_HC_MULT, "%shc_head_base", prefix);
+    if (rc == STATUS_OK)
+        rc = list_one(l, layer, DTYPE_F32, V4_INIT_SCALE, 1, 1, 1, "%shc_head_scale", prefix);
+    return rc;
+}
+
+int v4_tensors_list(const struct v4_config *c, v4_tensor_fn *emit, void *ctx, struct error *err)
+{
+    struct lister l = {c, emit, ctx, err};
+    int top = -1, dim = c->dim, rc;
+    rc = list_one(&l, top, DTYPE_BF16, V4_INIT_UNIT, 2, c->n_vocab, dim, "embed.weight");
+    if (rc == STATUS_OK)
+        rc = list_one(&l, top, DTYPE_BF16, V4_INIT_MATRIX, 2, c->n_vocab, dim, "head.weight");
+    if (rc == STATUS_OK) rc = list_one(&l, top, DTYPE_BF16, V4_INIT_NORM, 1, 1, dim, "norm.weight");
+    if (rc == STATUS_OK) rc = list_hc_head(&l, top, "");
+    char prefix[32];
+    for (int i = 0; i < c->n_layers && rc == STATUS_OK; i++) {
+        snprintf(prefix, sizeof prefix, "layers.%d.", i);
+        rc = list_block(&l, i, prefix);
+    }
+    if (rc != STATUS_OK || c->n_mtp == 0) return rc;
+    rc = list_block(&l, c->n_layers, "mtp.0.");
+    static const char *const projections[] = {"e_proj", "h_proj"}, *const norms[] = {"enorm", "hnorm",
+                                                                                     "norm"};
+    for (int i = 0; i < 2 && rc == STATUS_OK; i++)
+        rc = list_one(&l, c->n_layers, DTYPE_FP8_E4M3, V4_INIT_MATRIX, 2, dim, dim, "mtp.0.%s.weight",
+                      projections[i]);
+    for (int i = 0; i < 3 && rc == STATUS_OK; i++)
+        rc = list_one(&l, c->n_layers, DTYPE_BF16, V4_INIT_NORM, 1, 1, dim, "mtp.0.%s.weight", norms[i]);
+    return rc == STATUS_OK ? list_hc_head(&l, c->n_layers, "mtp.0.") : rc;
 }

@@ -58,6 +58,25 @@ struct v4_weights {
     uint64_t n_params, bytes, active_bytes, active_flops;
 };
 
+/* How a random checkpoint fills a tensor: fan-in scaled normal, 1 + n/10, normal, 1 + n/5, n/5, distinct
+ * expert ids. */
+enum v4_init { V4_INIT_MATRIX, V4_INIT_NORM, V4_INIT_UNIT, V4_INIT_SCALE, V4_INIT_BIAS, V4_INIT_TABLE };
+
+/* One tensor of the official layout. FP8 and FP4 have a scale tensor beside them (".weight" replaced by
+ * ".scale"). */
+struct v4_tensor_spec {
+    char name[96];
+    int layer; /* -1: embedding, head, contraction; n_layers: the MTP block */
+    enum dtype stored;
+    enum v4_init init;
+    int n_dims, rows, cols; /* 1-D tensors have one row */
+};
+
+/* Every tensor that a release with this configuration holds, in file order; stops at the first failure of
+ * emit. */
+typedef int v4_tensor_fn(void *ctx, const struct v4_tensor_spec *t, struct error *err);
+int v4_tensors_list(const struct v4_config *c, v4_tensor_fn *emit, void *ctx, struct error *err);
+
 /* Binds everything; vectors are decoded into a (size it by v4_weights_arena_bytes). Errors name the tensor,
  * what was expected and what was found. */
 int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struct checkpoint *ckpt,
