@@ -1,0 +1,137 @@
+/* The generation loop: brings the session to the prompt, then samples, parses and evaluates one token at a
+ * time. */
+#include "chat/chat.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+#include "chat/output.h"
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* One call of chat_generate. */
+struct generation {
+    struct session *session;
+    const struct generate_options *o;
+    struct sampler *sampler;
+    struct logit_bias *bias; /* the caller's, then -INFINITY for each row without a token */
+    struct output output;
+    struct chat_usage usage;
+};
+
+static void on_prefill(void *ctx, int done, int total)
+{
+    struct generation *g = ctx;
+    (void)total;
+    g->o->on_event(g->o->ctx, &(struct chat_event){.type = CHAT_EVENT_PREFILL,
+                                                   .done = g->usage.n_reused + done,
+                                                   .total = g->usage.n_prompt});
+}
+
+static bool is_cancelled(const struct generate_options *o)
+{
+    return o->cancel &&
+           atomic_load_explicit(o->cancel, memory_order_relaxed); /* a flag alone: it orders nothing else */
+}
+
+static int n_common(const struct session *s, const int32_t *prompt, int n_prompt)
+{
+    const int32_t *ids = session_ids(s);
+    int n = 0, max = session_n_tokens(s) < n_prompt ? session_n_tokens(s) : n_prompt;
+    while (n < max && ids[n] == prompt[n]) n++;
+    return n;
+}
+
+/* Afterwards the session holds the prompt and the logits that follow it. */
+static int prefill(struct generation *g, const int32_t *prompt, int n_prompt, struct error *err)
+{
+    int n = n_common(g->session, prompt, n_prompt);
+    if (n == n_prompt) n--; /* the logits come from evaluating the last token */
+    g->usage.n_prompt = n_prompt;
+    g->usage.n_reused = n;
+    double start_s = now_s();
+    on_prefill(g, 0, n_prompt);
+    int rc = session_n_tokens(g->session) > n ? session_rewind(g->session, n, err) : STATUS_OK;
+    struct eval_options eval = {
+        .n_logits = 1, .progress = on_prefill, .progress_ctx = g, .cancel = g->o->cancel};
+    if (rc == STATUS_OK) rc = session_eval(g->session, prompt + n, n_prompt - n, &eval, err);
+    g->usage.prefill_s = now_s() - start_s;
+    return rc;
+}
+
+/* Samples until something stops it. *stop is the reason unless the parser found one of its own. */
+static int decode(struct generation *g, enum chat_stop *stop, struct error *err)
+{
+    const struct eval_options eval = {.n_logits = 1, .cancel = g->o->cancel};
+    for (;;) {
+        int32_t id;
+        if (is_cancelled(g->o)) return *stop = CHAT_STOP_CANCELLED, STATUS_OK;
+        int rc = sampler_pick(g->sampler, session_logits(g->session), session_ids(g->session),
+                              session_n_tokens(g->session), &id, NULL, err);
+        if (rc != STATUS_OK) return rc;
+        g->usage.n_generated++;
+        if (!output_token(&g->output, id)) return STATUS_OK;
+        if (g->usage.n_generated == g->o->max_tokens) return *stop = CHAT_STOP_LENGTH, STATUS_OK;
+        if (session_n_tokens(g->session) == session_n_ctx(g->session))
+            return *stop = CHAT_STOP_CONTEXT, STATUS_OK;
+        rc = session_eval(g->session, &id, 1, &eval, err);
+        if (rc != STATUS_OK) return rc;
+    }
+}
+
+/* Rows of the output that no token has, and tokens that only fill rows up, must not be drawn: models give
+ * them small but real probabilities. A few hundred at most, so a list of biases serves. */
+static int sampler_for(struct generation *g, const struct tokenizer *t, struct error *err)
+{
+    int n_vocab = session_model(g->session)->n_vocab, n_unused = 0;
+    for (int32_t id = 0; id < n_vocab; id++)
+        n_unused += id >= tokenizer_n_vocab(t) || tokenizer_kind(t, id) == TOKEN_UNUSED;
+    struct sampler_options o = g->o->sampler;
+    size_t n = o.n_bias;
+    g->bias = calloc(n + (size_t)n_unused + 1, sizeof *g->bias);
+    if (!g->bias)
+        return error_set(err, STATUS_NOMEM, "sampler: no memory for %zu logit biases", n + (size_t)n_unused);
+    if (n) memcpy(g->bias, o.bias, n * sizeof *g->bias);
+    for (int32_t id = 0; id < n_vocab; id++)
+        if (id >= tokenizer_n_vocab(t) || tokenizer_kind(t, id) == TOKEN_UNUSED)
+            g->bias[n++] = (struct logit_bias){id, -INFINITY};
+    o.bias = g->bias;
+    o.n_bias = n;
+    return sampler_open(&g->sampler, &o, n_vocab, err);
+}
+
+int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *prompt, int n_prompt,
+                  const struct generate_options *o, struct chat_usage *usage, struct error *err)
+{
+    struct generation g = {.session = s, .o = o};
+    enum chat_stop stop = CHAT_STOP_END;
+    int rc = STATUS_OK;
+    if (n_prompt < 1)
+        rc = error_set(err, STATUS_RANGE, "prompt: must have at least one token");
+    else if (n_prompt > session_n_ctx(s))
+        rc = error_set(err, STATUS_RANGE, "prompt: %d tokens do not fit into a context of %d", n_prompt,
+                       session_n_ctx(s));
+    if (rc == STATUS_OK) rc = output_init(&g.output, t, o, err);
+    if (rc == STATUS_OK) rc = sampler_for(&g, t, err);
+    if (rc == STATUS_OK) rc = prefill(&g, prompt, n_prompt, err);
+    if (rc == STATUS_OK) {
+        double start_s = now_s();
+        rc = decode(&g, &stop, err);
+        g.usage.decode_s = now_s() - start_s;
+    }
+    if (rc == STATUS_CANCELLED) {
+        stop = CHAT_STOP_CANCELLED;
+        rc = STATUS_OK;
+    }
+    if (rc == STATUS_OK) rc = output_end(&g.output, stop, err);
+    if (usage) *usage = g.usage;
+    output_free(&g.output);
+    sampler_close(g.sampler);
+    free(g.bias);
+    return rc;
+}
