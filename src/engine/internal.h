@@ -19,6 +19,7 @@ struct session {
     struct arena arena;
     int32_t *ids;  /* (n_ctx); the first state->n_tokens are set */
     float *logits; /* (n_vocab), of the last token */
+    bool keep_draft; /* steps also keep what the model's draft layers start from */
 };
 
 #endif

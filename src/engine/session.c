@@ -71,7 +71,8 @@ static int eval_step(struct session *s, const int32_t *ids, int n, int n_logits,
                         .kernels = &e->kernels,
                         .pool = e->pool,
                         .scratch = &e->scratch,
-                        .cancel = cancel};
+                        .cancel = cancel,
+                        .keep_draft = s->keep_draft};
     int rc = e->model->arch->forward(e->model, &step, err);
     if (rc != STATUS_OK) return rc;
     size_t n_vocab = (size_t)e->model->n_vocab, total = (size_t)n_logits * n_vocab,
