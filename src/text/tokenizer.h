@@ -1,5 +1,5 @@
-/* Tokenizers: bytes <-> token ids. Byte-level BPE (GPT-2 family, DeepSeek, Qwen, Llama 3) and SentencePiece (Llama 2), from
- * tokenizer.json or GGUF metadata. Encoding takes time linear in the text up to a logarithm. */
+/* Tokenizers: bytes <-> token ids. Byte-level BPE (GPT-2 family, DeepSeek, Qwen, Llama 3) and SentencePiece
+ * (Llama 2), from tokenizer.json or GGUF metadata. Encoding takes time linear in the text, up to a logarithm. */
 #ifndef FATHOM_TEXT_TOKENIZER_H
 #define FATHOM_TEXT_TOKENIZER_H
 
@@ -31,15 +31,20 @@ struct token_list {
 void token_list_free(struct token_list *l);
 int token_list_push(struct token_list *l, int32_t id, struct error *err);
 
-/* Appends the ids of text. Control tokens spelled in the text stay text unless `special` (the reference tokenizers'
- * behaviour). Ill-formed UTF-8 is taken byte by byte: no byte is lost. Adds no BOS. */
-int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, struct token_list *out, struct error *err);
+/* Appends the ids of text. Control tokens spelled in the text stay text unless `special` (the reference
+ * tokenizers' behaviour). Ill-formed UTF-8 is taken byte by byte, each byte a character of no category, and none is
+ * lost. Only bytes without a token of their own are left out, as the reference does (SmolLM2 lacks 21, all of them
+ * controls or not in common text). Adds no BOS. */
+int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, struct token_list *out,
+                     struct error *err);
 
 int tokenizer_n_vocab(const struct tokenizer *t);
-/* The raw bytes a token stands for; control tokens yield their spelling. Valid while t lives. Empty for ids out of range. */
+/* The raw bytes a token stands for; control tokens yield their spelling. Valid while t lives. Empty for ids
+ * out of range. */
 struct str tokenizer_bytes(const struct tokenizer *t, int32_t id);
 enum token_kind tokenizer_kind(const struct tokenizer *t, int32_t id);
-/* -1 when no token is spelled so. Finds control and user-defined tokens by their text, normal ones by their bytes. */
+/* -1 when no token is spelled so. Finds control and user-defined tokens by their text, normal ones by their
+ * bytes. */
 int32_t tokenizer_find(const struct tokenizer *t, struct str text);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t);
@@ -49,7 +54,8 @@ const char *tokenizer_name(const struct tokenizer *t);
 /* The model's chat template text if it has one: only ever looked at to recognise the chat format. */
 struct str tokenizer_chat_template(const struct tokenizer *t);
 
-/* Incremental decoding: emits only whole characters; ill-formed bytes become U+FFFD; see flush for what is left. */
+/* Incremental decoding: emits only whole characters; ill-formed bytes become U+FFFD; see flush for what is
+ * left. */
 struct detokenizer {
     const struct tokenizer *t;
     char tail[4];
