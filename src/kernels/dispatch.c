@@ -18,6 +18,13 @@ static bool always(void)
 
 const struct isa_level isa_levels[] = {
     {"ref", "nothing beyond the baseline", always, kernels_fill_ref},
+#ifdef __x86_64__
+    {"avx2", "AVX2, FMA and F16C", x86_has_avx2, kernels_fill_avx2},
+    {"avx512", "AVX-512 F, BW, VL and DQ", x86_has_avx512, kernels_fill_avx512},
+#endif
+#ifdef __aarch64__
+    {"neon", "AArch64", always, kernels_fill_neon},
+#endif
 };
 const int n_isa_levels = sizeof isa_levels / sizeof isa_levels[0];
 

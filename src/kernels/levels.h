@@ -9,4 +9,7 @@ void kernels_fill_avx2(struct kernels *k);
 void kernels_fill_avx512(struct kernels *k);
 void kernels_fill_neon(struct kernels *k);
 
+bool x86_has_avx2(void);   /* and FMA, F16C */
+bool x86_has_avx512(void); /* F, BW, VL, DQ, and what avx2 needs */
+
 #endif

@@ -15,7 +15,7 @@
 #define EXP_SHIFT      0x1.8p+23f
 #define EXP_SHIFT_BITS 0x4B400000u
 #define EXP_LN2_HI     0x1.62e43p-1f
-#define EXP_LN2_LO     -0x1.05c61p-29f
+#define EXP_LN2_LO     (-0x1.05c61p-29f)
 #define EXP_C2         0x1.fffffcp-2f
 #define EXP_C3         0x1.555492p-3f
 #define EXP_C4         0x1.5558f2p-5f
@@ -23,7 +23,7 @@
 #define EXP_C6         0x1.6a2434p-10f
 /* Outside of [LOWEST, HIGHEST] the result is 0 or +inf; the clamp keeps n within what two factors of 2^k can
  * express. */
-#define EXP_LOWEST  -104.0f
+#define EXP_LOWEST  (-104.0f)
 #define EXP_HIGHEST 89.0f
 
 static inline uint32_t float_bits(float x)

@@ -1,0 +1,17 @@
+/* What the files of every level above the reference start with. */
+#ifndef FATHOM_KERNELS_SIMD_LEVEL_H
+#define FATHOM_KERNELS_SIMD_LEVEL_H
+
+#include "kernels/levels.h"
+#include "kernels/ref/math.h"
+
+/* The vector code is written in small functions whose loops and branches are over constants: they must
+ * vanish. */
+#define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLLED(i, n) _Pragma("unroll") for (int i = 0; i < (n); i++)
+#else
+#define UNROLLED(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+#endif
+
+#endif

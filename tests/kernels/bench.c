@@ -1,0 +1,204 @@
+/* Times each kernel of a level: best of several runs, on one thread. */
+#include "kernels/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { DIM = 2048, N_PREFILL = 256, STREAM_BYTES = 160 << 20, N_RUNS = 5 };
+
+/* CPU time, so that what else the machine does matters less. */
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Best seconds of a call of `body`, which is repeated `n` times a run. */
+#define BEST(seconds, n, body)                                                                               \
+    double seconds = 1e9;                                                                                    \
+    for (int run = 0; run < N_RUNS; run++) {                                                                 \
+        double start = now();                                                                                \
+        for (int i = 0; i < (n); i++) {                                                                      \
+            body;                                                                                            \
+        }                                                                                                    \
+        double each = (now() - start) / (n);                                                                 \
+        if (each < seconds) seconds = each;                                                                  \
+    }
+
+static float *floats(size_t n)
+{
+    float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
+    CHECK(p);
+    for (size_t i = 0; i < n; i++) p[i] = (float)((i * 2654435761u >> 7) % 2001) * 0.001f - 1.0f;
+    return p;
+}
+
+static void row(const struct kernels *k, const char *kernel, const char *shape, double seconds, double bytes,
+                double flops)
+{
+    printf("%-8s %-16s %-22s %10.2f us %7.1f GB/s %7.1f GFLOP/s\n", k->isa, kernel, shape, seconds * 1e6,
+           bytes / seconds * 1e-9, flops / seconds * 1e-9);
+    fflush(stdout);
+}
+
+/* Copies of one matrix until they are too large for any cache, so that decode reads memory. */
+static void bench_matmul(const struct kernels *k, const char *name, enum dtype dtype)
+{
+    struct check c = {0};
+    rng_seed(&c.rng, 1);
+    struct matrix w = check_matrix(&c, dtype, DIM, DIM, NUMBERS_NORMAL);
+    bool slow = strcmp(k->isa, "ref") == 0;
+    size_t row_bytes = (size_t)DIM / dtypes[dtype].block * dtypes[dtype].block_bytes, bytes = DIM * row_bytes;
+    int n_copies = slow ? 1 : (int)(STREAM_BYTES / bytes) + 1, next = 0;
+    uint8_t *copies = aligned_alloc(4096, ((size_t)n_copies * bytes + 4095) / 4096 * 4096);
+    CHECK(copies);
+    for (int r = 0; r < n_copies * DIM; r++)
+        memcpy(copies + (size_t)r * row_bytes, w.data + (size_t)(r % DIM) * w.row_bytes, row_bytes);
+    w.row_bytes = row_bytes;
+    float *x = floats((size_t)DIM * N_PREFILL), *y = floats((size_t)DIM * N_PREFILL);
+    int n_prefill = slow ? 4 : N_PREFILL;
+    double ops = 2.0 * DIM * DIM;
+    matmul_fn *f = kernels_matmul(k, dtype);
+    struct matrix m = w;
+    BEST(decode, n_copies, {
+        m.data = copies + (size_t)next * bytes;
+        next = (next + 1) % n_copies;
+        f(y, DIM, &m, x, DIM, 1, 0, DIM);
+    })
+    row(k, name, "2048x2048, 1 token", decode, (double)matrix_bytes(&w), ops);
+    m.data = copies;
+    BEST(prefill, 1, f(y, DIM, &m, x, DIM, n_prefill, 0, DIM))
+    row(k, name, slow ? "2048x2048, 4 tokens" : "2048x2048, 256 tokens", prefill, (double)matrix_bytes(&w),
+        ops * n_prefill);
+    if (dtype == DTYPE_F16 || dtype == DTYPE_F32) { /* scores of a KV head's queries: rows are positions */
+        m.rows = 2048;
+        m.cols = 128;
+        for (int heads = 1; heads <= 8; heads *= 2) {
+            char shape[40];
+            snprintf(shape, sizeof shape, "2048x128, %d tokens", heads);
+            BEST(scores, 20, f(y, DIM, &m, x, 128, heads, 0, DIM))
+            row(k, name, shape, scores, 2048.0 * 128 * dtypes[dtype].block_bytes, 2.0 * 2048 * 128 * heads);
+        }
+    }
+    free(copies);
+    free(x);
+    free(y);
+    check_reset(&c);
+}
+
+#define BENCH_MATMUL(format, dtype)                                                                          \
+    void bench_matmul_##format(const struct kernels *k)                                                      \
+    {                                                                                                        \
+        bench_matmul(k, "matmul_" #format, dtype);                                                           \
+    }
+
+BENCH_MATMUL(f32, DTYPE_F32)
+BENCH_MATMUL(f16, DTYPE_F16)
+BENCH_MATMUL(bf16, DTYPE_BF16)
+BENCH_MATMUL(q8_0, DTYPE_Q8_0)
+BENCH_MATMUL(q4_0, DTYPE_Q4_0)
+BENCH_MATMUL(q4_1, DTYPE_Q4_1)
+BENCH_MATMUL(q5_0, DTYPE_Q5_0)
+BENCH_MATMUL(q5_1, DTYPE_Q5_1)
+BENCH_MATMUL(q2_k, DTYPE_Q2_K)
+BENCH_MATMUL(q4_k, DTYPE_Q4_K)
+BENCH_MATMUL(q5_k, DTYPE_Q5_K)
+BENCH_MATMUL(q6_k, DTYPE_Q6_K)
+BENCH_MATMUL(iq2_xxs, DTYPE_IQ2_XXS)
+BENCH_MATMUL(mxfp4, DTYPE_MXFP4)
+BENCH_MATMUL(fp8, DTYPE_FP8_E4M3)
+BENCH_MATMUL(fp4, DTYPE_FP4_E2M1)
+
+enum { N = 4096, N_ROWS = 2048, HEAD_DIM = 128 };
+
+void bench_rms_norm(const struct kernels *k)
+{
+    float *x = floats(N), *w = floats(N), *y = floats(N);
+    BEST(t, 1000, k->rms_norm(y, x, w, N, 1e-6f))
+    row(k, "rms_norm", "4096", t, 3.0 * N * sizeof *x, 4.0 * N);
+    free(x), free(w), free(y);
+}
+
+void bench_softmax(const struct kernels *k)
+{
+    float *x = floats(N);
+    BEST(t, 1000, k->softmax(x, N, 0.125f, 0))
+    row(k, "softmax", "4096", t, 4.0 * N * sizeof *x, 20.0 * N);
+    free(x);
+}
+
+static void bench_mix(const struct kernels *k, bool half)
+{
+    float *v = floats((size_t)N_ROWS * HEAD_DIM), *p = floats((size_t)N_ROWS * 8), *y = floats(8 * HEAD_DIM);
+    uint16_t *v16 = malloc((size_t)N_ROWS * HEAD_DIM * sizeof *v16);
+    CHECK(v16);
+    for (size_t i = 0; i < (size_t)N_ROWS * HEAD_DIM; i++) v16[i] = f16_from_f32(v[i]);
+    for (int heads = 1; heads <= 8; heads *= 2) {
+        char shape[40];
+        snprintf(shape, sizeof shape, "2048x128, %d tokens", heads);
+        BEST(t, 20, {
+            if (half)
+                k->mix_f16(y, HEAD_DIM, p, N_ROWS, v16, HEAD_DIM, N_ROWS, HEAD_DIM, heads);
+            else
+                k->mix_f32(y, HEAD_DIM, p, N_ROWS, v, HEAD_DIM, N_ROWS, HEAD_DIM, heads);
+        })
+        row(k, half ? "mix_f16" : "mix_f32", shape, t, (double)N_ROWS * HEAD_DIM * (half ? 2 : 4),
+            2.0 * N_ROWS * HEAD_DIM * heads);
+    }
+    free(v), free(p), free(y), free(v16);
+}
+
+void bench_mix_f32(const struct kernels *k)
+{
+    bench_mix(k, false);
+}
+void bench_mix_f16(const struct kernels *k)
+{
+    bench_mix(k, true);
+}
+
+void bench_swiglu(const struct kernels *k)
+{
+    float *g = floats(N), *u = floats(N), *y = floats(N);
+    BEST(t, 1000, k->swiglu(y, g, u, N))
+    row(k, "swiglu", "4096", t, 3.0 * N * sizeof *g, 20.0 * N);
+    free(g), free(u), free(y);
+}
+
+void bench_axpy(const struct kernels *k)
+{
+    float *x = floats(N), *y = floats(N);
+    BEST(t, 1000, k->axpy(y, x, 1e-3f, N))
+    row(k, "axpy", "4096", t, 3.0 * N * sizeof *x, 2.0 * N);
+    free(x), free(y);
+}
+
+void bench_encode_f16(const struct kernels *k)
+{
+    float *x = floats(N);
+    uint16_t *y = malloc(N * sizeof *y);
+    CHECK(y);
+    BEST(t, 1000, k->encode_f16(y, x, N))
+    row(k, "encode_f16", "4096", t, 6.0 * N, N);
+    free(x), free(y);
+}
+
+static void bench_rope(const struct kernels *k, bool half)
+{
+    float *x = floats(HEAD_DIM), *c = floats(HEAD_DIM / 2), *s = floats(HEAD_DIM / 2);
+    BEST(t, 10000, (half ? k->rope_half : k->rope_pair)(x, c, s, HEAD_DIM))
+    row(k, half ? "rope_half" : "rope_pair", "128", t, 3.0 * HEAD_DIM * sizeof *x, 3.0 * HEAD_DIM);
+    free(x), free(c), free(s);
+}
+
+void bench_rope_half(const struct kernels *k)
+{
+    bench_rope(k, true);
+}
+void bench_rope_pair(const struct kernels *k)
+{
+    bench_rope(k, false);
+}
