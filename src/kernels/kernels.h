@@ -2,9 +2,9 @@
  *
  * Numerical contract. All levels give the same bits as the reference (kernels/ref), for every kernel:
  *  - a sum over an index i is defined as SUM16: sixteen partial sums, lane l taking i = l, l+16, l+32, ... in
- * order, by fused multiply-add, the input padded with zeros to a multiple of 16; then lanes are added
- * pairwise at distance 8, 4, 2, 1: s[l] += s[l+8] for l < 8, s[l] += s[l+4] for l < 4, s[0] += s[2], s[1] +=
- * s[3], s[0] += s[1];
+ *    order, by fused multiply-add, the input padded with zeros to a multiple of 16; then lanes are added
+ *    pairwise at distance 8, 4, 2, 1: s[l] += s[l+8] for l < 8, s[l] += s[l+4] for l < 4, s[0] += s[2],
+ *    s[1] += s[3], s[0] += s[1]; a sum of zero is +0;
  *  - a weight is decoded to the float that its codec defines before it enters a sum;
  *  - exp is the polynomial of kernels/ref/math.h, evaluated by the same sequence of operations.
  * So neither the ISA, nor the number of threads, nor how many tokens or rows share a call can change a

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double u = FLT_EPSILON / 2; /* relative error of one rounding */
+static const double u = (double)FLT_EPSILON / 2; /* relative error of one rounding */
 
 static int random_length(struct check *c, int i)
 {
