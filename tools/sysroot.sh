@@ -23,6 +23,9 @@ export APT_CONFIG="$root/apt/conf"
 apt-get update
 apt-get install -y --no-install-recommends --download-only "$@"
 for deb in "$root"/apt/archives/*.deb; do
+    case $(basename "$deb") in # the cross compiler brings its own
+    libc6-dev_* | linux-libc-dev_* | libc-dev-bin_*) continue ;;
+    esac
     echo "unpacking $(basename "$deb")"
     dpkg-deb -x "$deb" "$root"
 done

@@ -14,7 +14,7 @@ enum config_type {
     CONFIG_REAL, /* field is a double */
 };
 
-#define CONFIG_REQUIRED NAN /* as `missing` */
+#define CONFIG_REQUIRED ((double)NAN) /* as `missing` */
 
 struct config_row {
     const char *gguf; /* key after "ARCH."; NULL: GGUF files do not state it */
