@@ -106,10 +106,11 @@ static int check_count(struct reader *r, uint64_t n, uint64_t min_bytes)
 {
     uint64_t room = (r->bytes - r->at) / min_bytes;
     if (n <= room) return STATUS_OK;
-    return error_set(
-        r->err, STATUS_FORMAT,
-        "%s: the %s%s%.*s%s claims %" PRIu64 " items, the rest of the file has room for %" PRIu64, r->file,
-        r->inside, r->name.n ? " '" : "", STR_ARG(r->name), r->name.n ? "'" : "", n, room);
+    return error_set(r->err, STATUS_FORMAT,
+                     "%s: file is %" PRIu64 " bytes, the %s%s%.*s%s claims %" PRIu64
+                     " items where at most %" PRIu64 " have room",
+                     r->file, r->bytes, r->inside, r->name.n ? " '" : "", STR_ARG(r->name),
+                     r->name.n ? "'" : "", n, room);
 }
 
 /* *out is NULL in the first walk. */
@@ -395,8 +396,8 @@ static int place_tensors(struct reader *r, struct tables *t, uint64_t align)
     }
     int rc = tensors_sort(t->order, t->tensors, t->n_tensors, r->err);
     if (rc != STATUS_OK) return rc;
-    return tensors_check_overlap(t->order, t->tensors, t->n_tensors, false, r->data, r->data + r->bytes,
-                                 r->err);
+    return tensors_check_overlap(t->order, t->tensors, t->n_tensors, false, r->file, r->data,
+                                 r->data + r->bytes, r->err);
 }
 
 static int refuse_split(const struct metadata *m, struct error *err)

@@ -72,14 +72,14 @@ int tensors_sort(const struct tensor **order, const struct tensor *tensors, size
 }
 
 int tensors_check_overlap(const struct tensor **order, const struct tensor *tensors, size_t n, bool no_holes,
-                          const uint8_t *data, const uint8_t *end, struct error *err)
+                          const char *file, const uint8_t *data, const uint8_t *end, struct error *err)
 {
     sort_tensors(order, tensors, n, by_place);
     for (size_t i = 0; i < n; i++) {
         const struct tensor *t = order[i], *last = i ? order[i - 1] : NULL;
         const uint8_t *free_from = last ? last->data + last->bytes : data;
         if (t->data < free_from)
-            return error_set(err, STATUS_FORMAT, "%s: tensors '%.*s' and '%.*s' overlap", t->file,
+            return error_set(err, STATUS_FORMAT, "%s: tensors '%.*s' and '%.*s' overlap", file,
                              STR_ARG(last->name), STR_ARG(t->name));
         if (no_holes && t->data > free_from)
             return error_set(err, STATUS_FORMAT, "%s: tensor '%.*s': %td bytes before it belong to no tensor",
@@ -87,7 +87,7 @@ int tensors_check_overlap(const struct tensor **order, const struct tensor *tens
     }
     const uint8_t *free_from = n ? order[n - 1]->data + order[n - 1]->bytes : data;
     if (no_holes && free_from != end)
-        return error_set(err, STATUS_FORMAT, "%s: %td bytes after the last tensor belong to no tensor",
-                         n ? tensors[0].file : "file", end - free_from);
+        return error_set(err, STATUS_FORMAT, "%s: %td bytes after the last tensor belong to no tensor", file,
+                         end - free_from);
     return STATUS_OK;
 }

@@ -40,6 +40,6 @@ int tensors_sort(const struct tensor **order, const struct tensor *tensors, size
 /* Refuses tensors that share bytes. order: n pointers, overwritten. no_holes: also bytes between `data` and
  * `end` that belong to no tensor. */
 int tensors_check_overlap(const struct tensor **order, const struct tensor *tensors, size_t n, bool no_holes,
-                          const uint8_t *data, const uint8_t *end, struct error *err);
+                          const char *file, const uint8_t *data, const uint8_t *end, struct error *err);
 
 #endif

@@ -246,7 +246,8 @@ int safetensors_parse(struct parsed_file *out, const char *file, const uint8_t *
     if (rc == STATUS_OK) rc = metadata_sort(r.pairs, out->metadata.n, file, err);
     if (rc == STATUS_OK) rc = tensors_sort(order, out->tensors, out->n_tensors, err);
     if (rc == STATUS_OK)
-        rc = tensors_check_overlap(order, out->tensors, out->n_tensors, true, r.data, data + bytes, err);
+        rc =
+            tensors_check_overlap(order, out->tensors, out->n_tensors, true, file, r.data, data + bytes, err);
     out->metadata.file = file;
     out->metadata.entries = r.pairs;
     json_reader_free(&r.json);
