@@ -83,7 +83,7 @@ static void send_ready(struct output *o)
 static void enter(struct output *o, enum output_state state)
 {
     send_ready(o);
-    o->held.n = 0;
+    o->held.n = o->n_blank = 0;
     o->state = state;
 }
 
@@ -95,6 +95,7 @@ static void release(struct output *o, size_t n_keep)
     buf_append(&o->ready, o->held.p, n);
     memmove(o->held.p, o->held.p + n, n_keep);
     o->held.n = n_keep;
+    o->n_blank = 0;
 }
 
 /* Length of the longest end of s that is a proper beginning of pattern. */
@@ -118,6 +119,11 @@ static void feed_think(struct output *o, char c)
         o->state = OUTPUT_THINK;
     }
     buf_putc(&o->held, c);
+    if (o->held.failed) return;
+    if (c == '\n' && o->n_blank == o->held.n - 1) {
+        o->n_blank++;
+        return;
+    }
     struct str held = buf_view(&o->held), tag = o->think_close;
     if (tag.n && str_ends(held, tag)) {
         o->held.n -= tag.n;
@@ -149,8 +155,8 @@ static void feed_text(struct output *o, char c)
         release(o, n_keep);
         return;
     }
-    o->held.n -=
-        n_match; /* of two strings that end here the longer one goes: the other's beginning was inside it */
+    /* Of two strings that end here the longer one goes. */
+    o->held.n -= n_match;
     release(o, 0);
     enter(o, OUTPUT_DONE);
     o->stop = CHAT_STOP_STRING;
@@ -160,14 +166,19 @@ static void feed_text(struct output *o, char c)
 static void feed_start(struct output *o, char c)
 {
     buf_putc(&o->held, c);
-    struct str seen = buf_view(&o->held);
-    while (seen.n && strchr(" \t\r\n", seen.p[0])) seen = str_slice(seen, 1, seen.n);
-    if (seen.n == 0 || str_starts(o->think_open, seen)) {
-        if (seen.n && seen.n == o->think_open.n) enter(o, OUTPUT_THINK_BEGIN);
+    if (o->held.failed) return;
+    if (o->n_blank == o->held.n - 1 && (c == ' ' || c == '\t' || c == '\r' || c == '\n')) {
+        o->n_blank++;
+        return;
+    }
+    struct str seen = str_slice(buf_view(&o->held), o->n_blank, o->held.n);
+    if (str_starts(o->think_open, seen)) {
+        if (seen.n == o->think_open.n) enter(o, OUTPUT_THINK_BEGIN);
         return;
     }
     struct buf begun = o->held;
     buf_init(&o->held, OUTPUT_MAX_BYTES);
+    o->n_blank = 0;
     o->state = OUTPUT_TEXT;
     for (size_t i = 0; i < begun.n && o->state == OUTPUT_TEXT; i++) feed_text(o, begun.p[i]);
     buf_free(&begun);

@@ -36,7 +36,8 @@ struct output {
     struct detokenizer detokenizer;
     struct buf decoded; /* scratch: the text of one token */
     struct buf held;    /* may still become a tag, a stop string, or newlines to drop */
-    struct buf ready;   /* decided, not yet sent */
+    size_t n_blank; /* white space or newlines at the beginning of held, counted so as not to be read again */
+    struct buf ready; /* decided, not yet sent */
 };
 
 /* t may be NULL: then only output_text may be used. STATUS_RANGE: an unusable stop string. */
