@@ -3,9 +3,7 @@
 #include <unistd.h>
 #include "engine/engine.h"
 #include "format/checkpoint.h"
-#include "format/safetensors_write.h"
 #include "scenario.h"
-#include "text/tokenizer.h"
 
 static int checkpoint(const char *name, uint64_t *result, struct error *err)
 {
@@ -26,58 +24,6 @@ static int open_gguf(uint64_t *result, struct error *err)
 static int open_folder(uint64_t *result, struct error *err)
 {
     return checkpoint("tiny-hf", result, err);
-}
-
-static int write_safetensors(uint64_t *result, struct error *err)
-{
-    static const float values[6] = {1, 2, 3, 4, 5, 6};
-    const uint64_t dim[2] = {2, 3};
-    struct safetensors_writer *w = NULL;
-    (void)result;
-    int rc = safetensors_writer_open(&w, scenario_path("tensors"), err);
-    if (rc == STATUS_OK) rc = safetensors_metadata(w, STR("isa"), STR("ref"), err);
-    if (rc == STATUS_OK) rc = safetensors_declare(w, STR("logits"), DTYPE_F32, 2, dim, err);
-    if (rc == STATUS_OK) rc = safetensors_data(w, values, sizeof values, err);
-    if (rc == STATUS_OK) return safetensors_writer_finish(w, err);
-    safetensors_writer_abandon(w);
-    return rc;
-}
-
-/* What stands under the name is complete. */
-static bool write_safetensors_intact(bool succeeded)
-{
-    FILE *f = fopen(scenario_path("tensors"), "rb");
-    if (!f) return !succeeded; /* the first runs may leave nothing */
-    uint8_t text[4096];
-    size_t n = fread(text, 1, sizeof text, f);
-    fclose(f);
-    static const float last[2] = {5, 6};
-    return n > sizeof last && memcmp(text + n - sizeof last, last, sizeof last) == 0;
-}
-
-static int tokenizer(const char *name, uint64_t *result, struct error *err)
-{
-    struct checkpoint *c = NULL;
-    struct tokenizer *t = NULL;
-    struct token_list ids = {0};
-    int rc = checkpoint_open(&c, scenario_model(name), err);
-    if (rc == STATUS_OK) rc = tokenizer_open(&t, c, err);
-    if (rc == STATUS_OK)
-        rc = tokenizer_encode(t, STR("hello world, <|im_start|> 1234 \xff and the rest"), true, &ids, err);
-    if (rc == STATUS_OK) *result = digest(0, ids.ids, ids.n * sizeof *ids.ids);
-    token_list_free(&ids);
-    tokenizer_close(t);
-    checkpoint_close(c);
-    return rc;
-}
-
-static int tokenizer_of_gguf(uint64_t *result, struct error *err)
-{
-    return tokenizer("tiny.gguf", result, err);
-}
-static int tokenizer_of_folder(uint64_t *result, struct error *err)
-{
-    return tokenizer("tiny-hf", result, err);
 }
 
 static const int32_t prompt[12] = {1, 5, 9, 40, 41, 42, 200, 260, 7, 8, 9, 2};
@@ -164,13 +110,8 @@ static int load(uint64_t *result, struct error *err)
 }
 
 const struct scenario model_scenarios[] = {
-    {"open GGUF", open_gguf, NULL},
-    {"open Hugging Face folder", open_folder, NULL},
-    {"write safetensors", write_safetensors, write_safetensors_intact},
-    {"tokenizer of GGUF", tokenizer_of_gguf, NULL},
-    {"tokenizer of folder", tokenizer_of_folder, NULL},
-    {"engine and session", evaluate, NULL},
-    {"session_save", save, save_intact},
+    {"open GGUF", open_gguf, NULL},         {"open Hugging Face folder", open_folder, NULL},
+    {"engine and session", evaluate, NULL}, {"session_save", save, save_intact},
     {"session_load", load, NULL},
 };
 const size_t n_model_scenarios = sizeof model_scenarios / sizeof *model_scenarios;

@@ -1,0 +1,209 @@
+/* From events to the screen. */
+#include "answer.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "term/markdown.h"
+#include "term/progress.h"
+#include "term/visible.h"
+
+enum { ANSWER_MAX = 64 << 20 };
+
+/* What one call of answer_generate keeps. */
+struct stream {
+    struct answer *a;
+    struct markdown *markdown;
+    struct progress prefill;
+    struct buf out;
+    struct visible visible; /* of the reasoning */
+    bool prefilling, thinking;
+    char last; /* byte written to a pipe */
+    struct error err;
+    int rc;
+};
+
+static double suggested(const struct metadata *m, const char *hf_key, const char *gguf_key, double row,
+                        double otherwise)
+{
+    double v;
+    if (metadata_float(&v, m, hf_key, 0, 100, NULL) == STATUS_OK) return v;
+    if (metadata_float(&v, m, gguf_key, 0, 100, NULL) == STATUS_OK) return v;
+    return row > 0 ? row : otherwise;
+}
+
+int answer_init(struct answer *a, const struct options *o, struct runtime *r, struct error *err)
+{
+    *a = (struct answer){.options = o, .runtime = r, .sampler = sampler_defaults()};
+    buf_init(&a->text, ANSWER_MAX);
+    term_init(&a->out, STDIN_FILENO, STDOUT_FILENO);
+    term_init(&a->err, STDIN_FILENO, STDERR_FILENO);
+    a->shows_markdown = a->out.is_terminal && !o->raw;
+
+    const struct metadata *m = checkpoint_metadata(engine_checkpoint(r->engine));
+    struct sampler_options *s = &a->sampler;
+    double t = suggested(m, "generation.temperature", "general.sampling.temp",
+                         r->row ? r->row->temperature : 0, (double)s->temperature);
+    double p = suggested(m, "generation.top_p", "general.sampling.top_p", r->row ? r->row->top_p : 0,
+                         (double)s->top_p);
+    s->temperature = (float)(OPTION_GIVEN(o, temperature) ? o->temperature : t);
+    s->top_p = (float)(OPTION_GIVEN(o, top_p) ? o->top_p : fmin(p, 1));
+    s->top_k = o->top_k;
+    s->min_p = (float)o->min_p;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    s->seed = OPTION_GIVEN(o, seed) ? o->seed : (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+
+    int rc = chat_format_choose(&a->format, o->raw ? "none" : o->format, r->tokenizer,
+                                engine_model(r->engine), err);
+    if (rc == STATUS_NOT_FOUND && !o->format)
+        error_set(
+            err, rc,
+            "this model has no chat format: it continues text but does not converse; use --raw -p \"...\"");
+    return rc;
+}
+
+void answer_free(struct answer *a)
+{
+    buf_free(&a->text);
+}
+
+/* ---- events ---- */
+
+static void show(struct stream *s)
+{
+    if (s->out.n > 0 && s->rc == STATUS_OK) s->rc = term_write(&s->a->out, buf_view(&s->out), &s->err);
+    buf_clear(&s->out);
+    if (s->rc != STATUS_OK)
+        atomic_store_explicit(&s->a->cancel, true, memory_order_relaxed); /* nobody reads on */
+}
+
+static void end_thinking(struct stream *s)
+{
+    if (!s->thinking) return;
+    s->thinking = false;
+    visible_end(&s->visible, &s->out);
+    sgr_set(&s->out, SGR_TEXT, s->a->out.sgr);
+    buf_puts(&s->out, "\n\n");
+    show(s);
+}
+
+/* Reasoning is for watching: dim on a terminal, left out of a pipe. */
+static void on_think(struct stream *s, struct str piece)
+{
+    if (!s->a->out.is_terminal) return;
+    if (!s->thinking) sgr_set(&s->out, SGR_DIM, s->a->out.sgr);
+    s->thinking = true;
+    visible_feed(&s->visible, &s->out, piece);
+    show(s);
+}
+
+static void on_text(struct stream *s, struct str piece)
+{
+    struct answer *a = s->a;
+    end_thinking(s);
+    buf_str(&a->text, piece);
+    if (s->markdown) {
+        int cols = a->out.cols;
+        if (term_resized(&a->out) && cols != a->out.cols)
+            markdown_resize(s->markdown, a->out.cols, a->out.rows);
+        markdown_feed(s->markdown, piece);
+        markdown_draw(s->markdown, &s->out);
+    } else if (a->out.is_terminal) {
+        visible_feed(&s->visible, &s->out, piece);
+    } else {
+        buf_str(&s->out, piece);
+    }
+    if (piece.n > 0) s->last = piece.p[piece.n - 1];
+    show(s);
+}
+
+static void on_event(void *ctx, const struct chat_event *e)
+{
+    struct stream *s = ctx;
+    if (e->type == CHAT_EVENT_PREFILL) {
+        if (!s->prefilling)
+            progress_start(&s->prefill, &s->a->err, "reading the prompt", PROGRESS_ITEMS, "tokens",
+                           (uint64_t)e->total);
+        s->prefilling = true;
+        progress_update(&s->prefill, (uint64_t)e->done);
+        return;
+    }
+    if (s->prefilling) progress_end(&s->prefill, false);
+    s->prefilling = false;
+    if (e->type == CHAT_EVENT_THINK) on_think(s, e->text);
+    if (e->type == CHAT_EVENT_TEXT) on_text(s, e->text);
+    if (e->type == CHAT_EVENT_STOP) s->a->stop = e->stop;
+}
+
+int answer_generate(struct answer *a, const struct token_list *prompt, struct error *err)
+{
+    struct stream s = {.a = a, .last = '\n'};
+    buf_init(&s.out, ANSWER_MAX);
+    buf_clear(&a->text);
+    a->usage = (struct chat_usage){0};
+    int rc = STATUS_OK;
+    if (a->shows_markdown) rc = markdown_open(&s.markdown, a->out.cols, a->out.rows, a->out.sgr, err);
+    if (rc != STATUS_OK) return rc;
+    struct generate_options g = {
+        .format = a->format,
+        .starts_thinking = a->format && chat_starts_thinking(a->format, !a->options->no_think),
+        .sampler = a->sampler,
+        .max_tokens = a->options->max_tokens,
+        .cancel = &a->cancel,
+        .on_event = on_event,
+        .ctx = &s,
+    };
+    atomic_store_explicit(&a->cancel, false,
+                          memory_order_relaxed); /* set by the signal handler of this thread's process */
+    term_watch_interrupt(&a->cancel);
+    rc = chat_generate(a->runtime->session, a->runtime->tokenizer, prompt->ids, (int)prompt->n, &g, &a->usage,
+                       err);
+    term_watch_interrupt(NULL);
+    if (s.prefilling) progress_end(&s.prefill, false);
+    end_thinking(&s);
+    if (s.markdown && markdown_end(s.markdown, &s.out, &s.err) != STATUS_OK) s.rc = s.err.code;
+    if (!s.markdown) {
+        visible_end(&s.visible, &s.out);
+        if (s.last != '\n') buf_putc(&s.out, '\n');
+    }
+    if (s.rc == STATUS_OK) show(&s);
+    markdown_close(s.markdown);
+    buf_free(&s.out);
+    if (s.rc != STATUS_OK) { /* the write failed first; the cancellation followed from it */
+        *err = s.err;
+        return s.rc;
+    }
+    if (rc == STATUS_OK && a->text.failed)
+        rc = error_set(err, STATUS_NOMEM, "the answer is too long to be kept");
+    return rc;
+}
+
+void answer_report(const struct answer *a)
+{
+    struct buf line, out;
+    buf_init(&line, 4096);
+    buf_init(&out, 8192);
+    const struct chat_usage *u = &a->usage;
+    int n = session_n_tokens(a->runtime->session), n_ctx = session_n_ctx(a->runtime->session);
+    if (a->stop == CHAT_STOP_CANCELLED) buf_puts(&line, "stopped; ");
+    if (a->stop == CHAT_STOP_LENGTH) buf_printf(&line, "cut after %d tokens (-n); ", a->options->max_tokens);
+    if (u->n_generated > 0 && u->decode_s > 0)
+        buf_printf(&line, "%d tokens at %.1f/s, ", u->n_generated, u->n_generated / u->decode_s);
+    if (u->n_prompt > u->n_reused && u->prefill_s > 0)
+        buf_printf(&line, "%d read at %.0f/s, ", u->n_prompt - u->n_reused,
+                   (u->n_prompt - u->n_reused) / u->prefill_s);
+    buf_printf(&line, "context %d/%d\n", n, n_ctx);
+    sgr_text(&out, SGR_DIM, buf_view(&line), a->err.sgr);
+    if (a->stop == CHAT_STOP_CONTEXT) {
+        buf_clear(&line);
+        buf_printf(&line, "the context of %d tokens is full: the answer ends here. %s\n", n_ctx,
+                   a->out.is_interactive ? "/reset starts anew; a larger --ctx holds more."
+                                         : "A larger --ctx holds more.");
+        sgr_text(&out, SGR_WARNING, buf_view(&line), a->err.sgr);
+    }
+    term_write(&a->err, buf_view(&out), NULL);
+    buf_free(&line);
+    buf_free(&out);
+}

