@@ -247,7 +247,10 @@ void markdown_render_fence(struct markdown_rows *out, const struct str *lang,
                            const struct markdown_look *look)
 {
     int cols = look->cols > 0 && look->cols < FENCE_COLS ? look->cols : FENCE_COLS, used = 0;
-    struct str name = lang ? str_slice(*lang, 0, width_fit(*lang, cols > 8 ? cols - 6 : 2)) : (struct str){0};
+    struct str name = lang ? *lang : (struct str){0};
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] == ' ' || name.p[i] == '\t') name.n = i;
+    name.n = width_fit(name, cols > 8 ? cols - 6 : 2);
     if (look->level == SGR_PLAIN) {
         buf_puts(&out->bytes, "```");
         if (lang) buf_str(&out->bytes, *lang);
@@ -584,6 +587,43 @@ static int on_text(MD_TEXTTYPE type, const MD_CHAR *p, MD_SIZE n, void *ctx)
     return 0;
 }
 
+/* Only | : - and blanks, with a | and a -: the line under a table's head. */
+static bool is_delimiter_row(struct str line)
+{
+    bool has_bar = false, has_dash = false;
+    for (size_t i = 0; i < line.n; i++) {
+        has_bar |= line.p[i] == '|';
+        has_dash |= line.p[i] == '-';
+        if (!memchr("|:- ", line.p[i], 4)) return false;
+    }
+    return has_bar && has_dash;
+}
+
+/* What md4c 0.4.8 needs: three dashes in each cell of a delimiter row, where GFM asks for one; a newline at
+ * the end, and then something readable, because it looks beyond the end of text that lacks one. */
+static void prepare(struct buf *out, struct str source)
+{
+    bool was_row = false; /* the line before has a | */
+    for (size_t at = 0; at < source.n;) {
+        size_t end = str_find(source, STR("\n"), at);
+        if (end == (size_t)-1) end = source.n;
+        struct str line = str_slice(source, at, end);
+        if (was_row && is_delimiter_row(line)) {
+            for (size_t i = 0; i < line.n; i++) {
+                bool is_run_start = line.p[i] == '-' && (i == 0 || line.p[i - 1] != '-');
+                if (is_run_start) buf_puts(out, "--");
+                buf_putc(out, line.p[i]);
+            }
+        } else {
+            buf_str(out, line);
+        }
+        buf_putc(out, '\n');
+        was_row = line.n > 0 && memchr(line.p, '|', line.n);
+        at = end + 1;
+    }
+    buf_append(out, "\n\0\0\0\0\0\0\0", 8);
+}
+
 void markdown_render(struct markdown_rows *out, struct str source, int number, int indent,
                      const struct markdown_look *look)
 {
@@ -599,9 +639,13 @@ void markdown_render(struct markdown_rows *out, struct str source, int number, i
     struct render r = {.rows = out, .look = look, .first_number = number, .indent = indent};
     buf_init(&r.text, TEXT_MAX);
     buf_init(&r.style, TEXT_MAX);
-    if (md_parse(source.p, (MD_SIZE)source.n, &parser, &r) != 0) r.failed = true;
+    struct buf text;
+    buf_init(&text, TEXT_MAX);
+    prepare(&text, source);
+    if (text.failed || md_parse(text.p, (MD_SIZE)text.n - 7, &parser, &r) != 0) r.failed = true;
     flush_text(&r);
     out->failed |= r.failed;
+    buf_free(&text);
     buf_free(&r.text);
     buf_free(&r.style);
     free(r.cell);

@@ -45,15 +45,6 @@ struct str markdown_rows_get(const struct markdown_rows *r, size_t id)
     return str_slice(buf_view(&r->bytes), id ? r->row[id - 1].end : 0, r->row[id].end);
 }
 
-void markdown_rows_append(struct markdown_rows *r, const struct markdown_rows *more)
-{
-    for (size_t i = 0; i < more->n; i++) {
-        buf_str(&r->bytes, markdown_rows_get(more, i));
-        markdown_rows_end(r, more->row[i].cols, more->row[i].is_soft);
-    }
-    r->failed |= more->failed;
-}
-
 void markdown_rows_styled(struct markdown_rows *r, struct str text, const uint8_t *style,
                           enum sgr_level level)
 {
@@ -63,7 +54,8 @@ void markdown_rows_styled(struct markdown_rows *r, struct str text, const uint8_
         while (i < text.n && style[i] == style[from]) i++;
         if (style[from] != now) sgr_set(&r->bytes, style[from], level);
         now = style[from];
-        buf_append(&r->bytes, text.p + from, i - from);
+        for (size_t at = from; at < i; at++)
+            buf_putc(&r->bytes, text.p[at] == '\t' ? ' ' : text.p[at]); /* code has none left */
     }
     if (now != SGR_TEXT) sgr_set(&r->bytes, SGR_TEXT, level);
 }

@@ -26,10 +26,9 @@ void markdown_rows_free(struct markdown_rows *r);
 void markdown_rows_clear(struct markdown_rows *r); /* keeps the memory and `failed` */
 /* Ends the row made of the bytes appended since the last one. */
 void markdown_rows_end(struct markdown_rows *r, int cols, bool is_soft);
-void markdown_rows_append(struct markdown_rows *r, const struct markdown_rows *more);
 struct str markdown_rows_get(const struct markdown_rows *r, size_t id);
 
-/* Appends text (n bytes, one style each) to the row under construction. */
+/* Appends text, one style per byte, to the row under construction. */
 void markdown_rows_styled(struct markdown_rows *r, struct str text, const uint8_t *style,
                           enum sgr_level level);
 

@@ -58,7 +58,7 @@ void progress_line(const struct progress *p, double now, int cols, struct buf *o
     double part = p->total ? (double)p->done / (double)p->total : 0;
     if (part > 1) part = 1;
     size_t fits[4] = {0};
-    if (p->total) buf_printf(&tail, " %3.0f%%", 100 * part);
+    if (p->total) buf_printf(&tail, " %3d%%", (int)(100 * part)); /* 100% is the end, not nearly */
     fits[0] = tail.n;
     buf_putc(&tail, ' ');
     append_count(&tail, (double)p->done, p->unit);

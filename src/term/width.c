@@ -106,8 +106,8 @@ static bool is_wide_break(struct str s, size_t at)
 /* May a line end before the cluster at `at`? prev: the cluster before it, of width prev_cols. */
 static bool is_break(struct str s, size_t prev, int prev_cols, size_t at, int cols)
 {
-    if (s.p[prev] == ' ') return s.p[at] != ' ';
-    if (s.p[at] == ' ') return false; /* after the spaces, not before */
+    if (s.p[prev] == ' ' && prev + 1 == at) return s.p[at] != ' '; /* with an accent, a blank is a letter */
+    if (s.p[at] == ' ') return false;                              /* after the spaces, not before */
     if (s.p[prev] == '-' && prev + 1 == at)
         return prev > 0 && s.p[prev - 1] != ' ' && s.p[prev - 1] != '-' && s.p[at] != '-';
     return (cols == 2 || (prev_cols == 2 && (unsigned char)s.p[at] >= 0x80)) && is_wide_break(s, at);
@@ -132,8 +132,8 @@ size_t width_wrap(struct str s, size_t at, int cols, size_t *next)
         }
         size_t n = cluster(s, i, &likely, &largest);
         if (i > at && is_break(s, prev, prev_cols, i, likely)) part = i;
-        bool is_over =
-            cols > 0 && used + largest > cols && s.p[i] != ' '; /* spaces may hang over: they vanish */
+        bool is_over = cols > 0 && used + largest > cols &&
+                       !(s.p[i] == ' ' && n == 1); /* blanks may hang over: they vanish */
         if (is_over && i > at) {
             size_t end = part > at ? part : i;
             *next = end;
