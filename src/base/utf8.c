@@ -1,6 +1,8 @@
 /* UTF-8: strict decoding. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 /* Length by lead byte and the allowed range of the second byte (Unicode 15, table 3-7). */
 static int lead(uint8_t c, uint8_t *lo, uint8_t *hi)
 {
@@ -55,6 +57,11 @@ size_t utf8_valid_prefix(const char *p, size_t n)
 {
     size_t i = 0;
     while (i < n) {
+        uint64_t eight; /* ASCII, eight at a time */
+        if (n - i >= sizeof eight && (memcpy(&eight, p + i, sizeof eight), !(eight & 0x8080808080808080u))) {
+            i += sizeof eight;
+            continue;
+        }
         uint32_t cp;
         int len = utf8_decode(p + i, n - i, &cp);
         if (len < 0) break;

@@ -24,16 +24,6 @@ static size_t hash_pair(uint64_t x)
     return (size_t)(x ^ x >> 33);
 }
 
-int bpe_init(struct bpe *b, size_t n_merges, struct error *err)
-{
-    *b = (struct bpe){.n_slots = 16};
-    while (b->n_slots / 3 * 2 < n_merges && b->n_slots <= SIZE_MAX / 4) b->n_slots *= 2;
-    b->slot = n_merges < SIZE_MAX / 64 ? malloc(b->n_slots * sizeof *b->slot) : NULL;
-    if (!b->slot) return error_set(err, STATUS_NOMEM, "table of %zu merges", n_merges);
-    for (size_t i = 0; i < b->n_slots; i++) b->slot[i].pair = BPE_NO_PAIR;
-    return STATUS_OK;
-}
-
 void bpe_free(struct bpe *b)
 {
     free(b->slot);
@@ -47,19 +37,40 @@ static struct bpe_merge *slot_of(const struct bpe *b, uint64_t pair)
     return &b->slot[i];
 }
 
-bool bpe_add(struct bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id)
+static int grow(struct bpe *b, struct error *err)
 {
+    struct bpe old = *b;
+    size_t n_slots = old.n_slots ? old.n_slots * 2 : 64;
+    b->slot = n_slots < SIZE_MAX / 64 ? malloc(n_slots * sizeof *b->slot) : NULL;
+    if (!b->slot) {
+        b->slot = old.slot;
+        return error_set(err, STATUS_NOMEM, "table of %zu merges", n_slots);
+    }
+    b->n_slots = n_slots;
+    for (size_t i = 0; i < n_slots; i++) b->slot[i].pair = BPE_NO_PAIR;
+    for (size_t i = 0; i < old.n_slots; i++)
+        if (old.slot[i].pair != BPE_NO_PAIR) *slot_of(b, old.slot[i].pair) = old.slot[i];
+    free(old.slot);
+    return STATUS_OK;
+}
+
+int bpe_add(struct bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id, struct error *err)
+{
+    if (b->n >= b->n_slots / 3 * 2) {
+        int rc = grow(b, err);
+        if (rc != STATUS_OK) return rc;
+    }
     uint64_t pair = pair_of(left, right);
     struct bpe_merge *m = slot_of(b, pair);
-    if (m->pair == pair) return false;
-    CHECK(b->n < b->n_slots / 3 * 2);
+    if (m->pair == pair) return STATUS_FORMAT;
     *m = (struct bpe_merge){pair, rank, id};
     b->n++;
-    return true;
+    return STATUS_OK;
 }
 
 const struct bpe_merge *bpe_find(const struct bpe *b, int32_t left, int32_t right)
 {
+    if (b->n_slots == 0) return NULL;
     const struct bpe_merge *m = slot_of(b, pair_of(left, right));
     return m->pair == BPE_NO_PAIR ? NULL : m;
 }

@@ -19,10 +19,9 @@ struct bpe {
     size_t n_slots, n; /* n_slots: 0 or a power of two */
 };
 
-int bpe_init(struct bpe *b, size_t n_merges, struct error *err);
-void bpe_free(struct bpe *b); /* accepts an all-zero table */
-/* Adds a merge; at most n_merges of them. False when the pair is there already. */
-bool bpe_add(struct bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id);
+void bpe_free(struct bpe *b); /* accepts an all-zero table, which is an empty one */
+/* STATUS_FORMAT when the pair is there already; only STATUS_NOMEM fills err. */
+int bpe_add(struct bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id, struct error *err);
 const struct bpe_merge *bpe_find(const struct bpe *b, int32_t left, int32_t right); /* NULL when absent */
 
 /* Working memory of bpe_apply, kept between calls. All-zero is empty. */

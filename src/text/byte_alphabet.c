@@ -15,18 +15,20 @@ static int byte_of(uint32_t cp)
 bool byte_alphabet_decode(struct buf *out, struct str spelling)
 {
     buf_clear(out);
+    if (!buf_reserve(out, spelling.n)) return false;
+    size_t n = 0;
     for (size_t i = 0; i < spelling.n;) {
         uint32_t cp;
         int len = utf8_decode(spelling.p + i, spelling.n - i, &cp);
         int byte = len > 0 ? byte_of(cp) : -1;
         if (byte < 0) {
-            buf_clear(out);
             buf_str(out, spelling);
             return false;
         }
-        buf_putc(out, (char)byte);
+        out->p[n++] = (char)byte;
         i += (size_t)len;
     }
+    out->n = n;
     return true;
 }
 

@@ -1,25 +1,37 @@
 /* Members of JSON objects by name. */
 #include "text/json_fields.h"
 
+static int read_member(struct json_field *f, struct json_reader *r, void *ctx, const char *name,
+                       struct error *err)
+{
+    if (f->seen) return error_set(err, STATUS_FORMAT, "%s: \"%s\" occurs twice in an object", name, f->key);
+    f->seen = true;
+    int rc = f->in_place ? f->in_place(ctx, r) : 1;
+    if (rc <= 0) return rc;
+    return json_raw(r, &f->raw) ? STATUS_OK : json_error(r, name, err);
+}
+
+int json_fields_read_at(struct json_field *f, int n, struct json_reader *r, void *ctx, const char *name,
+                        struct error *err)
+{
+    int rc = json_next(r) == JSON_OBJECT ? STATUS_OK : json_error(r, name, err);
+    while (rc == STATUS_OK && json_next(r) == JSON_KEY) {
+        struct json_field *hit = NULL;
+        for (int i = 0; i < n && !hit; i++)
+            if (str_is(r->str, f[i].key)) hit = &f[i];
+        struct json_field other = {.key = ""};
+        rc = read_member(hit ? hit : &other, r, ctx, name, err);
+    }
+    if (rc == STATUS_OK && r->event != JSON_OBJECT_END) rc = json_error(r, name, err);
+    return rc;
+}
+
 int json_fields_read(struct json_field *f, int n, struct str text, const char *name, struct error *err)
 {
     struct json_reader r;
     json_reader_init(&r, text);
-    int rc = json_next(&r) == JSON_OBJECT ? STATUS_OK : json_error(&r, name, err);
-    while (rc == STATUS_OK && json_next(&r) == JSON_KEY) {
-        struct json_field *hit = NULL;
-        for (int i = 0; i < n && !hit; i++)
-            if (str_is(r.str, f[i].key)) hit = &f[i];
-        struct str raw;
-        if (!json_raw(&r, &raw))
-            rc = json_error(&r, name, err);
-        else if (hit && hit->raw.n)
-            rc = error_set(err, STATUS_FORMAT, "%s: \"%s\" occurs twice in an object", name, hit->key);
-        else if (hit)
-            hit->raw = raw;
-    }
-    if (rc == STATUS_OK && (r.event != JSON_OBJECT_END || json_next(&r) != JSON_END))
-        rc = json_error(&r, name, err);
+    int rc = json_fields_read_at(f, n, &r, NULL, name, err);
+    if (rc == STATUS_OK && json_next(&r) != JSON_END) rc = json_error(&r, name, err);
     json_reader_free(&r);
     return rc;
 }

@@ -5,13 +5,23 @@
 
 #include "base/json.h"
 
+/* For values too big to be read twice: reads the value at r and returns a status, or leaves it and returns 1.
+ */
+typedef int json_in_place_fn(void *ctx, struct json_reader *r);
+
 struct json_field {
     const char *key;
-    struct str raw; /* the value as it stands in the text; empty: absent */
+    struct str raw;             /* the value as it stands in the text; empty: absent */
+    json_in_place_fn *in_place; /* tried first, if given */
+    bool seen;
 };
 
-/* Fills raw of the n fields from the object in text. Errors: no object, malformed, or a key twice. */
+/* Fills the n fields from the object in text. Errors: no object, malformed, text behind it, or a key twice.
+ */
 int json_fields_read(struct json_field *f, int n, struct str text, const char *name, struct error *err);
+/* The same for the object at r, which is left behind it. */
+int json_fields_read_at(struct json_field *f, int n, struct json_reader *r, void *ctx, const char *name,
+                        struct error *err);
 bool json_raw_null(struct str raw); /* null or absent */
 /* A string that reads so, after escapes. */
 bool json_field_is(struct json_field f, const char *text);

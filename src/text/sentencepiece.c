@@ -20,43 +20,37 @@ static int by_score_descending(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Calls for every cut of piece id into two pieces; counts them, and adds the merges if rank is given. */
-static size_t cuts(struct tokenizer *t, int32_t id, const uint32_t *rank)
+/* Every cut of piece id into two pieces is a merge. */
+static int add_cuts(struct tokenizer *t, int32_t id, uint32_t rank, struct error *err)
 {
     struct str whole = vocab_bytes(&t->vocab, id);
-    size_t n = 0;
-    for (size_t cut = 1; cut < whole.n; cut++) {
+    int rc = STATUS_OK;
+    for (size_t cut = 1; cut < whole.n && rc == STATUS_OK; cut++) {
         if (((uint8_t)whole.p[cut] & 0xC0) == 0x80) continue;
         int32_t left = vocab_find(&t->vocab, str_slice(whole, 0, cut));
         int32_t right = left < 0 ? -1 : vocab_find(&t->vocab, str_slice(whole, cut, whole.n));
-        if (right < 0) continue;
-        n++;
-        if (rank) bpe_add(&t->merges, left, right, *rank, id);
+        if (right >= 0) rc = bpe_add(&t->merges, left, right, rank, id, err);
     }
-    return n;
+    return rc;
 }
 
 int sentencepiece_merges(struct tokenizer *t, const double *scores, struct error *err)
 {
-    size_t n = 0, n_merges = 0;
+    size_t n = 0;
     struct scored *order = malloc(((size_t)t->vocab.n + 1) * sizeof *order);
     if (!order) return error_set(err, STATUS_NOMEM, "order of %d pieces", t->vocab.n);
-    for (int32_t id = 0; id < t->vocab.n; id++) {
+    int rc = STATUS_OK;
+    for (int32_t id = 0; id < t->vocab.n && rc == STATUS_OK; id++) {
         if (t->vocab.token[id].kind != TOKEN_NORMAL) continue;
-        if (!isfinite(scores[id])) {
-            free(order);
-            return error_set(err, STATUS_FORMAT, "tokenizer.ggml.scores: score of token %d is not finite",
-                             id);
-        }
+        if (!isfinite(scores[id]))
+            rc = error_set(err, STATUS_FORMAT, "tokenizer.ggml.scores: score of token %d is not finite", id);
         order[n++] = (struct scored){scores[id], id};
-        n_merges += cuts(t, id, NULL);
     }
     qsort(order, n, sizeof *order, by_score_descending);
-    int rc = bpe_init(&t->merges, n_merges, err);
     uint32_t rank = 0;
     for (size_t i = 0; i < n && rc == STATUS_OK; i++) {
         if (i > 0 && order[i].score != order[i - 1].score) rank++;
-        cuts(t, order[i].id, &rank);
+        rc = add_cuts(t, order[i].id, rank, err);
     }
     free(order);
     return rc;

@@ -19,6 +19,7 @@ int tokenizer_new(struct tokenizer **out, struct error *err)
     *out = t;
     if (!t) return error_set(err, STATUS_NOMEM, "tokenizer");
     t->bos = t->eos = -1;
+    vocab_init(&t->vocab);
     for (int i = 0; i < 256; i++) t->byte_id[i] = -1;
     buf_init(&t->texts, (size_t)64 << 20);
     return STATUS_OK;
@@ -84,10 +85,10 @@ int tokenizer_add_merge(struct tokenizer *t, uint32_t rank, struct str left, str
         const char *what = l < 0 ? "the left side" : r < 0 ? "the right side" : "the result";
         return error_set(err, STATUS_FORMAT, "%s: merge %u: %s is not in the vocabulary", name, rank, what);
     }
-    if (!bpe_add(&t->merges, l, r, rank, id))
-        return error_set(err, STATUS_FORMAT, "%s: merge %u repeats merge %u", name, rank,
-                         bpe_find(&t->merges, l, r)->rank);
-    return STATUS_OK;
+    int rc = bpe_add(&t->merges, l, r, rank, id, err);
+    if (rc != STATUS_FORMAT) return rc;
+    return error_set(err, STATUS_FORMAT, "%s: merge %u repeats merge %u", name, rank,
+                     bpe_find(&t->merges, l, r)->rank);
 }
 
 int tokenizer_finish(struct tokenizer *t, const char *name, struct error *err)

@@ -1,5 +1,6 @@
 /* Tokenizers: bytes <-> token ids. Byte-level BPE (GPT-2 family, DeepSeek, Qwen, Llama 3) and SentencePiece
- * (Llama 2), from tokenizer.json or GGUF metadata. Encoding takes time linear in the text, up to a logarithm. */
+ * (Llama 2), from tokenizer.json or GGUF metadata. Encoding takes time linear in the text, up to a logarithm.
+ */
 #ifndef FATHOM_TEXT_TOKENIZER_H
 #define FATHOM_TEXT_TOKENIZER_H
 
@@ -32,9 +33,9 @@ void token_list_free(struct token_list *l);
 int token_list_push(struct token_list *l, int32_t id, struct error *err);
 
 /* Appends the ids of text. Control tokens spelled in the text stay text unless `special` (the reference
- * tokenizers' behaviour). Ill-formed UTF-8 is taken byte by byte, each byte a character of no category, and none is
- * lost. Only bytes without a token of their own are left out, as the reference does (SmolLM2 lacks 21, all of them
- * controls or not in common text). Adds no BOS. */
+ * tokenizers' behaviour). Ill-formed UTF-8 is taken byte by byte, each byte a character of no category, and
+ * none is lost. Only bytes without a token of their own are left out, as the reference does (SmolLM2 lacks
+ * 21, all of them controls or not in common text). Adds no BOS. */
 int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, struct token_list *out,
                      struct error *err);
 

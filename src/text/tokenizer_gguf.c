@@ -33,13 +33,15 @@ static int read_vocab(struct tokenizer *t, const struct metadata *m, const struc
         int rc = array_of(&types, m, "tokenizer.ggml.token_type", VALUE_INT, tokens->n_items, err);
         if (rc != STATUS_OK) return rc;
     }
-    int rc = vocab_init(&t->vocab, tokens->n_items, err);
-    if (rc != STATUS_OK) return error_prefix(err, "%s: tokenizer.ggml.tokens", m->file);
+    if (tokens->n_items == 0 || tokens->n_items > VOCAB_MAX)
+        return error_set(err, STATUS_FORMAT, "%s: tokenizer.ggml.tokens has %llu items, expected 1 to %d",
+                         m->file, (unsigned long long)tokens->n_items, VOCAB_MAX);
+    int rc = STATUS_OK;
     char name[300];
     snprintf(name, sizeof name, "%s: tokenizer.ggml.tokens", m->file);
     struct buf scratch;
     buf_init(&scratch, (size_t)1 << 30);
-    for (int32_t id = 0; id < t->vocab.n && rc == STATUS_OK; id++) {
+    for (int32_t id = 0; id < (int32_t)tokens->n_items && rc == STATUS_OK; id++) {
         int kind = types ? kind_of(types->integers[id]) : TOKEN_NORMAL;
         if (kind < 0)
             rc = error_set(err, STATUS_FORMAT,
@@ -62,7 +64,6 @@ static int read_merges(struct tokenizer *t, const struct metadata *m, struct err
     char name[300];
     snprintf(name, sizeof name, "%s: tokenizer.ggml.merges", m->file);
     if (merges->n_items >= UINT32_MAX) return error_set(err, STATUS_FORMAT, "%s: too many items", name);
-    rc = bpe_init(&t->merges, merges->n_items, err);
     struct buf left, right;
     buf_init(&left, (size_t)1 << 30);
     buf_init(&right, (size_t)1 << 30);

@@ -6,14 +6,18 @@
 #include "text/tokenizer_internal.h"
 
 enum { SPELLING_MAX = 1 << 30 };
+enum { ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, MODEL, N_TOP };
 
 struct reader {
     struct tokenizer *t;
     const char *name;
     struct error *err;
     bool byte_level, space_prefix, space_escape; /* from pre_tokenizer and normalizer */
+    bool rules_read;                             /* these two were */
+    bool unknown;                                /* model.unk_token is set */
     int n_splits;
-    struct buf a, b; /* decoded strings */
+    struct json_field top[N_TOP]; /* members of the file */
+    struct buf a, b;              /* decoded strings */
 };
 
 static int unsupported(struct reader *s, const char *what, struct str found)
@@ -125,38 +129,33 @@ static int check_added(struct reader *s, int32_t id, struct str content)
                      (int)(content.n < 64 ? content.n : 64), content.p, other >= 0 ? other : id);
 }
 
-static int read_added(struct reader *s, struct str object, int32_t *id, bool store)
+static int read_added(struct reader *s, struct str object)
 {
     enum { ID, CONTENT, SINGLE_WORD, LSTRIP, RSTRIP, SPECIAL, N };
     struct json_field f[N] = {{.key = "id"},     {.key = "content"}, {.key = "single_word"},
                               {.key = "lstrip"}, {.key = "rstrip"},  {.key = "special"}};
+    int32_t id;
     int rc = json_fields_read(f, N, object, s->name, s->err);
-    if (rc == STATUS_OK) rc = json_field_id(id, f[ID], VOCAB_MAX - 1, s->name, s->err);
+    if (rc == STATUS_OK) rc = json_field_id(&id, f[ID], VOCAB_MAX - 1, s->name, s->err);
     if (rc == STATUS_OK) rc = json_field_string(&s->a, f[CONTENT], s->name, s->err);
-    if (rc != STATUS_OK || !store) return rc;
+    if (rc != STATUS_OK) return rc;
     if (json_field_true(f[SINGLE_WORD]) || json_field_true(f[LSTRIP]) || json_field_true(f[RSTRIP]))
         return unsupported(s, "single_word, lstrip or rstrip of added token", object);
     struct str content = buf_view(&s->a);
-    rc = check_added(s, *id, content);
+    rc = check_added(s, id, content);
     if (rc != STATUS_OK) return rc;
-    enum token_kind kind =
-        json_field_true(f[SPECIAL]) || looks_like_control(content) ? TOKEN_CONTROL : TOKEN_USER;
-    return vocab_set_added(&s->t->vocab, *id, content, kind, s->name, s->err);
+    bool control = json_field_true(f[SPECIAL]) || looks_like_control(content);
+    return vocab_set_added(&s->t->vocab, id, content, control ? TOKEN_CONTROL : TOKEN_USER, s->name, s->err);
 }
 
-/* All added tokens, twice: for the highest id, and to store them. */
-static int each_added(struct reader *s, struct str array, int32_t *max_id, bool store)
+static int read_all_added(struct reader *s, struct str array)
 {
     int rc = STATUS_OK;
     if (json_raw_null(array)) return rc;
     struct json_items items;
     struct str item;
     json_items_init(&items, array);
-    while (rc == STATUS_OK && json_items_next(&items, &item)) {
-        int32_t id = -1;
-        rc = read_added(s, item, &id, store);
-        if (id > *max_id) *max_id = id;
-    }
+    while (rc == STATUS_OK && json_items_next(&items, &item)) rc = read_added(s, item);
     return json_items_end(&items, rc, s->name, s->err);
 }
 
@@ -167,32 +166,22 @@ static int vocab_entry(struct reader *s, struct str spelling, int32_t id)
     return tokenizer_set_spelled(t, id, spelling, byte ? TOKEN_BYTE : TOKEN_NORMAL, &s->a, s->name, s->err);
 }
 
-/* model.vocab, twice likewise. */
-static int each_vocab(struct reader *s, struct str object, int32_t *max_id, bool store)
+static int read_vocab(struct reader *s, struct json_reader *r)
 {
-    struct json_reader r;
-    json_reader_init(&r, object);
-    int rc = json_next(&r) == JSON_OBJECT ? STATUS_OK : json_error(&r, s->name, s->err);
-    struct str key;
-    while (rc == STATUS_OK && json_next(&r) == JSON_KEY) {
+    int rc = json_next(r) == JSON_OBJECT ? STATUS_OK : json_error(r, s->name, s->err);
+    while (rc == STATUS_OK && json_next(r) == JSON_KEY) {
         int64_t id;
-        if (store) {
-            buf_clear(&s->b);
-            buf_str(&s->b, r.str);
-        }
-        key = buf_view(&s->b);
-        if (json_next(&r) != JSON_NUMBER || !json_get_int(&r, &id) || id < 0 || id >= VOCAB_MAX)
-            rc = error_set(s->err, STATUS_FORMAT, "%s: model.vocab: byte %zu: expected an id from 0 to %d",
-                           s->name, r.at, VOCAB_MAX - 1);
+        buf_clear(&s->b);
+        buf_str(&s->b, r->str);
+        if (json_next(r) != JSON_NUMBER || !json_get_int(r, &id) || id < 0 || id >= VOCAB_MAX)
+            rc = error_set(s->err, STATUS_FORMAT, "%s: model.vocab: '%.*s' needs an id from 0 to %d", s->name,
+                           (int)(s->b.n < 64 ? s->b.n : 64), s->b.p, VOCAB_MAX - 1);
         else if (s->b.failed)
             rc = error_set(s->err, STATUS_NOMEM, "%s: model.vocab", s->name);
-        else if (store)
-            rc = vocab_entry(s, key, (int32_t)id);
-        else if (id > *max_id)
-            *max_id = (int32_t)id;
+        else
+            rc = vocab_entry(s, buf_view(&s->b), (int32_t)id);
     }
-    if (rc == STATUS_OK && r.event != JSON_OBJECT_END) rc = json_error(&r, s->name, s->err);
-    json_reader_free(&r);
+    if (rc == STATUS_OK && r->event != JSON_OBJECT_END) rc = json_error(r, s->name, s->err);
     return rc;
 }
 
@@ -221,29 +210,19 @@ static bool merge_sides(struct reader *s, struct json_reader *r)
     return json_next(r) == JSON_ARRAY_END;
 }
 
-/* model.merges, twice: to count them, and to store them. */
-static int each_merge(struct reader *s, struct str array, uint32_t *n, bool store)
+static int read_merges(struct reader *s, struct json_reader *r)
 {
-    struct json_reader r;
-    json_reader_init(&r, array);
-    int rc = json_next(&r) == JSON_ARRAY ? STATUS_OK : json_error(&r, s->name, s->err);
-    uint32_t i = 0;
-    for (; rc == STATUS_OK && json_next(&r) > JSON_END && r.event != JSON_ARRAY_END; i++) {
-        if (!store && r.event == JSON_ARRAY) {
-            while (r.depth > 1 && json_next(&r) != JSON_ERROR) {
-            }
-        } else if (store && !merge_sides(s, &r)) {
+    int rc = json_next(r) == JSON_ARRAY ? STATUS_OK : json_error(r, s->name, s->err);
+    for (uint32_t i = 0; rc == STATUS_OK && json_next(r) > JSON_END && r->event != JSON_ARRAY_END; i++) {
+        if (!merge_sides(s, r))
             rc = error_set(s->err, STATUS_FORMAT, "%s: model.merges: merge %u is not a pair of tokens",
                            s->name, i);
-        } else if (store) {
-            rc = s->a.failed || s->b.failed
-                     ? error_set(s->err, STATUS_NOMEM, "%s: model.merges", s->name)
-                     : tokenizer_add_merge(s->t, i, buf_view(&s->a), buf_view(&s->b), s->name, s->err);
-        }
+        else if (s->a.failed || s->b.failed)
+            rc = error_set(s->err, STATUS_NOMEM, "%s: model.merges", s->name);
+        else
+            rc = tokenizer_add_merge(s->t, i, buf_view(&s->a), buf_view(&s->b), s->name, s->err);
     }
-    *n = i;
-    if (rc == STATUS_OK && r.event != JSON_ARRAY_END) rc = json_error(&r, s->name, s->err);
-    json_reader_free(&r);
+    if (rc == STATUS_OK && r->event != JSON_ARRAY_END) rc = json_error(r, s->name, s->err);
     return rc;
 }
 
@@ -269,30 +248,81 @@ static int read_post_processor(struct reader *s, struct str object)
     return STATUS_OK;
 }
 
-enum { M_TYPE, M_VOCAB, M_MERGES, M_FALLBACK, M_IGNORE, M_UNK, M_DROPOUT, M_PREFIX, M_SUFFIX, M_N };
-
-static int read_options(struct reader *s, const struct json_field *f)
+/* Files put what the vocabulary depends on before it, and it before the merges, so that one pass over the
+ * megabytes is enough. In any other order a part is skipped and read from its raw text. */
+static int vocab_in_place(void *ctx, struct json_reader *r)
 {
-    struct tokenizer *t = s->t;
-    bool fallback = json_field_true(f[M_FALLBACK]);
-    if (f[M_TYPE].raw.n && !json_field_is(f[M_TYPE], "BPE"))
+    return read_vocab(ctx, r);
+}
+
+static int merges_in_place(void *ctx, struct json_reader *r)
+{
+    struct reader *s = ctx;
+    return s->t->vocab.n ? read_merges(s, r) : 1;
+}
+
+static int read_raw(struct reader *s, struct json_field f, int (*read)(struct reader *, struct json_reader *))
+{
+    if (f.seen && !f.raw.n) return STATUS_OK; /* was read in place */
+    struct json_reader r;
+    json_reader_init(&r, f.raw);
+    int rc = read(s, &r);
+    json_reader_free(&r);
+    return rc;
+}
+
+/* The parts of "model" beside vocabulary and merges. */
+enum { M_TYPE, M_FALLBACK, M_IGNORE, M_UNK, M_DROPOUT, M_PREFIX, M_SUFFIX, M_VOCAB, M_MERGES, M_N };
+
+static int check_options(struct reader *s, const struct json_field *f)
+{
+    if (f[M_TYPE].seen && !json_field_is(f[M_TYPE], "BPE"))
         return unsupported(s, "model.type", f[M_TYPE].raw);
     for (int i = M_DROPOUT; i <= M_SUFFIX; i++)
         if (!json_raw_null(f[i].raw) && !json_field_is(f[i], "")) return unsupported(s, f[i].key, f[i].raw);
-    if (s->byte_level)
-        t->unit = UNIT_BYTE;
-    else if (fallback && s->space_escape && s->n_splits == 0)
-        t->unit = UNIT_CHARACTER;
-    else
+    if (s->t->unit == UNIT_CHARACTER && !json_field_true(f[M_FALLBACK]))
         return error_set(s->err, STATUS_UNSUPPORTED,
-                         "%s: neither a byte-level vocabulary nor one with byte fallback and "
-                         "U+2581 for spaces",
-                         s->name);
-    if (t->unit == UNIT_BYTE && (s->space_escape || s->space_prefix))
-        return error_set(s->err, STATUS_UNSUPPORTED, "%s: byte-level vocabulary with U+2581 for spaces",
-                         s->name);
+                         "%s: neither a byte-level vocabulary nor one with byte fallback", s->name);
+    s->t->ignore_merges = json_field_true(f[M_IGNORE]);
+    return STATUS_OK;
+}
+
+static int read_model(struct reader *s, struct json_reader *r)
+{
+    struct json_field f[M_N] = {{.key = "type"},
+                                {.key = "byte_fallback"},
+                                {.key = "ignore_merges"},
+                                {.key = "unk_token"},
+                                {.key = "dropout"},
+                                {.key = "continuing_subword_prefix"},
+                                {.key = "end_of_word_suffix"},
+                                {.key = "vocab", .in_place = vocab_in_place},
+                                {.key = "merges", .in_place = merges_in_place}};
+    int rc = json_fields_read_at(f, M_N, r, s, s->name, s->err);
+    if (rc == STATUS_OK) rc = check_options(s, f);
+    if (rc == STATUS_OK) rc = read_raw(s, f[M_VOCAB], read_vocab);
+    if (rc == STATUS_OK) rc = read_raw(s, f[M_MERGES], read_merges);
+    s->unknown = !json_raw_null(f[M_UNK].raw);
+    return rc;
+}
+
+/* Normalizer and pre-tokenizer, and the kind of vocabulary that follows from them. */
+static int read_rules(struct reader *s)
+{
+    struct tokenizer *t = s->t;
+    int rc = read_steps(s, s->top[NORMALIZER].raw, "normalizers", read_normalizer);
+    if (rc == STATUS_OK) rc = read_steps(s, s->top[PRE_TOKENIZER].raw, "pretokenizers", read_pre_tokenizer);
+    if (rc != STATUS_OK) return rc;
+    s->rules_read = true;
+    t->unit = s->byte_level ? UNIT_BYTE : UNIT_CHARACTER;
     t->add_space_prefix = s->space_prefix;
-    t->ignore_merges = json_field_true(f[M_IGNORE]);
+    bool with_spaces = s->space_escape || s->space_prefix;
+    if (t->unit == UNIT_BYTE ? with_spaces : !s->space_escape || s->n_splits > 0)
+        return error_set(
+            s->err, STATUS_UNSUPPORTED,
+            "%s: normalizer and pre_tokenizer are neither those of a byte-level vocabulary nor those of "
+            "SentencePiece",
+            s->name);
     const struct pretokenizer *p = pretokenizer_match(t->split);
     if (t->unit == UNIT_CHARACTER)
         snprintf(t->name, sizeof t->name, "sentencepiece (merges)");
@@ -301,56 +331,46 @@ static int read_options(struct reader *s, const struct json_field *f)
     return STATUS_OK;
 }
 
-/* An unknown token stands for bytes without a token of their own; no published byte-level file has both. */
-static int check_unknown(struct reader *s, struct str unk)
+static int model_in_place(void *ctx, struct json_reader *r)
 {
-    for (int i = 0; i < 256; i++)
-        if (s->t->byte_id[i] < 0 && !json_raw_null(unk)) return unsupported(s, "unk_token", unk);
-    return STATUS_OK;
+    struct reader *s = ctx;
+    if (!s->top[NORMALIZER].seen || !s->top[PRE_TOKENIZER].seen) return 1;
+    int rc = read_rules(s);
+    return rc == STATUS_OK ? read_model(s, r) : rc;
 }
 
 static int read_all(struct reader *s, struct str text)
 {
-    enum { ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, MODEL, N };
-    struct json_field top[N] = {{.key = "added_tokens"},
-                                {.key = "normalizer"},
-                                {.key = "pre_tokenizer"},
-                                {.key = "post_processor"},
-                                {.key = "model"}};
-    struct json_field model[M_N] = {{.key = "type"},
-                                    {.key = "vocab"},
-                                    {.key = "merges"},
-                                    {.key = "byte_fallback"},
-                                    {.key = "ignore_merges"},
-                                    {.key = "unk_token"},
-                                    {.key = "dropout"},
-                                    {.key = "continuing_subword_prefix"},
-                                    {.key = "end_of_word_suffix"}};
-    struct tokenizer *t = s->t;
-    int32_t max_id = -1;
-    uint32_t n_merges = 0;
-    int rc = json_fields_read(top, N, text, s->name, s->err);
-    if (rc == STATUS_OK) rc = json_fields_read(model, M_N, top[MODEL].raw, s->name, s->err);
-    if (rc == STATUS_OK) rc = read_steps(s, top[NORMALIZER].raw, "normalizers", read_normalizer);
-    if (rc == STATUS_OK) rc = read_steps(s, top[PRE_TOKENIZER].raw, "pretokenizers", read_pre_tokenizer);
-    if (rc == STATUS_OK) rc = read_options(s, model);
-    if (rc == STATUS_OK) rc = each_added(s, top[ADDED].raw, &max_id, false);
-    if (rc == STATUS_OK) rc = each_vocab(s, model[M_VOCAB].raw, &max_id, false);
-    if (rc == STATUS_OK) rc = vocab_init(&t->vocab, (size_t)(max_id + 1), s->err);
-    if (rc == STATUS_OK) rc = each_vocab(s, model[M_VOCAB].raw, &max_id, true);
-    if (rc == STATUS_OK) rc = each_merge(s, model[M_MERGES].raw, &n_merges, false);
-    if (rc == STATUS_OK) rc = bpe_init(&t->merges, n_merges, s->err);
-    if (rc == STATUS_OK) rc = each_merge(s, model[M_MERGES].raw, &n_merges, true);
-    if (rc == STATUS_OK) rc = each_added(s, top[ADDED].raw, &max_id, true);
-    if (rc == STATUS_OK) rc = tokenizer_finish(t, s->name, s->err);
-    if (rc == STATUS_OK) rc = check_unknown(s, model[M_UNK].raw);
-    if (rc == STATUS_OK) rc = read_steps(s, top[POST_PROCESSOR].raw, "processors", read_post_processor);
+    s->top[MODEL].in_place = model_in_place;
+    struct json_reader r;
+    json_reader_init(&r, text);
+    int rc = json_fields_read_at(s->top, N_TOP, &r, s, s->name, s->err);
+    if (rc == STATUS_OK && json_next(&r) != JSON_END) rc = json_error(&r, s->name, s->err);
+    json_reader_free(&r);
+    if (rc == STATUS_OK && !s->rules_read) rc = read_rules(s);
+    if (rc == STATUS_OK) rc = read_raw(s, s->top[MODEL], read_model);
+    if (rc == STATUS_OK) rc = read_all_added(s, s->top[ADDED].raw);
+    if (rc == STATUS_OK) rc = tokenizer_finish(s->t, s->name, s->err);
+    for (int i = 0; i < 256 && rc == STATUS_OK; i++)
+        if (s->unknown && s->t->byte_id[i] < 0)
+            rc = error_set(s->err, STATUS_UNSUPPORTED,
+                           "%s: unk_token in a vocabulary without a token for byte 0x%02X", s->name,
+                           (unsigned)i);
+    if (rc == STATUS_OK) rc = read_steps(s, s->top[POST_PROCESSOR].raw, "processors", read_post_processor);
     return rc;
 }
 
 int tokenizer_open_json(struct tokenizer **out, struct str json, const char *name, struct error *err)
 {
-    struct reader s = {.name = name, .err = err};
+    struct reader s = {
+        .name = name,
+        .err = err,
+        .top = {{.key = "added_tokens"},
+                {.key = "normalizer"},
+                {.key = "pre_tokenizer"},
+                {.key = "post_processor"},
+                {.key = "model"}},
+    };
     buf_init(&s.a, SPELLING_MAX);
     buf_init(&s.b, SPELLING_MAX);
     int rc = tokenizer_new(&s.t, err);

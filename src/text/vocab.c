@@ -3,21 +3,10 @@
 
 #include <stdlib.h>
 
-int vocab_init(struct vocab *v, size_t n, struct error *err)
+void vocab_init(struct vocab *v)
 {
     *v = (struct vocab){0};
     buf_init(&v->text, UINT32_MAX);
-    if (n > VOCAB_MAX)
-        return error_set(err, STATUS_FORMAT, "%zu tokens, at most %d are allowed", n, VOCAB_MAX);
-    v->n_slots = 64;
-    while (v->n_slots / 2 < n) v->n_slots *= 2;
-    v->token = calloc(n ? n : 1, sizeof *v->token);
-    v->slot = malloc(v->n_slots * sizeof *v->slot);
-    if (!v->token || !v->slot) return error_set(err, STATUS_NOMEM, "vocabulary of %zu tokens", n);
-    v->n = (int)n;
-    for (size_t i = 0; i < n; i++) v->token[i].kind = TOKEN_UNUSED;
-    for (size_t i = 0; i < v->n_slots; i++) v->slot[i] = -1;
-    return STATUS_OK;
 }
 
 void vocab_free(struct vocab *v)
@@ -58,7 +47,7 @@ static size_t slot_of(const struct vocab *v, struct str a, struct str b)
 
 int32_t vocab_find_joined(const struct vocab *v, struct str a, struct str b)
 {
-    if (a.n > v->longest || b.n > v->longest - a.n) return -1;
+    if (a.n > v->longest || b.n > v->longest - a.n || v->n_slots == 0) return -1;
     int32_t id = v->slot[slot_of(v, a, b)];
     return id >= 0 && v->token[id].kind == TOKEN_NORMAL ? id : -1;
 }
@@ -78,16 +67,39 @@ static int store(struct vocab *v, int32_t id, struct str bytes, enum token_kind 
     return STATUS_OK;
 }
 
-static int check_id(const struct vocab *v, int32_t id, const char *name, struct error *err)
+/* Room for id and for one more hashed token. */
+static int reserve(struct vocab *v, int32_t id, const char *name, struct error *err)
 {
-    if (id >= 0 && id < v->n) return STATUS_OK;
-    return error_set(err, STATUS_FORMAT, "%s: token id %d, expected 0 to %d", name, id, v->n - 1);
+    if (id < 0 || id >= VOCAB_MAX)
+        return error_set(err, STATUS_FORMAT, "%s: token id %d, expected 0 to %d", name, id, VOCAB_MAX - 1);
+    if (id >= v->cap) {
+        int cap = id < v->cap + v->cap / 2 ? v->cap + v->cap / 2 : id + 256;
+        struct vocab_token *token = realloc(v->token, (size_t)cap * sizeof *token);
+        if (!token) return error_set(err, STATUS_NOMEM, "%s: vocabulary of %d tokens", name, cap);
+        v->token = token;
+        for (int i = v->cap; i < cap; i++) v->token[i] = (struct vocab_token){.kind = TOKEN_UNUSED};
+        v->cap = cap;
+    }
+    if (v->n_hashed >= v->n_slots / 2) {
+        size_t n_slots = v->n_slots ? v->n_slots * 2 : 1024;
+        int32_t *slot = malloc(n_slots * sizeof *slot), *old = v->slot;
+        if (!slot) return error_set(err, STATUS_NOMEM, "%s: vocabulary of %zu tokens", name, n_slots);
+        memset(slot, -1, n_slots * sizeof *slot);
+        size_t n_old = v->n_slots;
+        v->slot = slot;
+        v->n_slots = n_slots;
+        for (size_t i = 0; i < n_old; i++)
+            if (old[i] >= 0) v->slot[slot_of(v, vocab_bytes(v, old[i]), (struct str){"", 0})] = old[i];
+        free(old);
+    }
+    if (id >= v->n) v->n = id + 1;
+    return STATUS_OK;
 }
 
 int vocab_set(struct vocab *v, int32_t id, struct str bytes, enum token_kind kind, bool hashed,
               const char *name, struct error *err)
 {
-    int rc = check_id(v, id, name, err);
+    int rc = reserve(v, id, name, err);
     if (rc != STATUS_OK) return rc;
     if (v->token[id].n) return error_set(err, STATUS_FORMAT, "%s: two tokens have the id %d", name, id);
     if (!hashed) return store(v, id, bytes, kind, name, err);
@@ -98,6 +110,7 @@ int vocab_set(struct vocab *v, int32_t id, struct str bytes, enum token_kind kin
     rc = store(v, id, bytes, kind, name, err);
     if (rc != STATUS_OK) return rc;
     v->slot[slot] = id;
+    v->n_hashed++;
     if (bytes.n > v->longest) v->longest = bytes.n;
     return STATUS_OK;
 }
@@ -105,7 +118,7 @@ int vocab_set(struct vocab *v, int32_t id, struct str bytes, enum token_kind kin
 int vocab_set_added(struct vocab *v, int32_t id, struct str bytes, enum token_kind kind, const char *name,
                     struct error *err)
 {
-    int rc = check_id(v, id, name, err);
+    int rc = reserve(v, id, name, err);
     if (rc != STATUS_OK) return rc;
     if (bytes.n > VOCAB_MAX_ADDED_BYTES)
         return error_set(err, STATUS_UNSUPPORTED,

@@ -26,20 +26,19 @@ struct vocab_matcher {
 };
 
 struct vocab {
-    int n;
+    int n, cap; /* n: highest id that is set + 1 */
     struct vocab_token *token;
     struct buf text;
     int32_t *slot; /* hash table: id, or -1 */
-    size_t n_slots;
+    size_t n_slots, n_hashed;
     struct vocab_matcher user, special; /* special: control and user-defined */
     size_t longest;                     /* bytes of the longest hashed token */
 };
 
-/* n ids, all without a token. */
-int vocab_init(struct vocab *v, size_t n, struct error *err);
+void vocab_init(struct vocab *v);
 void vocab_free(struct vocab *v); /* accepts an all-zero vocabulary */
-/* Sets a token that has none yet. Empty bytes are refused, and so are duplicates of a hashed token; hashed
- * ones are those that vocab_find knows. `name` is for messages. */
+/* Sets a token that has none yet, 0 <= id < VOCAB_MAX. Empty bytes are refused, and so are duplicates of a
+ * hashed token; hashed ones are those that vocab_find knows. `name` is for messages. */
 int vocab_set(struct vocab *v, int32_t id, struct str bytes, enum token_kind kind, bool hashed,
               const char *name, struct error *err);
 /* Sets a control or user-defined token, in place of a normal one of the same id if there is one. */
