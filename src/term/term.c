@@ -29,7 +29,7 @@ static struct {
     bool is_installed;
 } owned;
 
-static volatile sig_atomic_t size_changed;
+static volatile sig_atomic_t n_size_changes; /* counted, so that every struct term learns of each */
 static _Atomic(atomic_bool *)
     interrupt_flag; /* relaxed: set and cleared by the thread that waits for the answer */
 
@@ -66,7 +66,7 @@ static void on_fatal(int sig)
 static void on_size(int sig)
 {
     (void)sig;
-    size_changed = 1;
+    n_size_changes = (n_size_changes + 1) & 0xFFFF;
 }
 
 /* SIGSTOP needs no change of dispositions and stops as surely as the SIGTSTP that came. */
@@ -81,7 +81,7 @@ static void on_suspend(int sig)
         if (owned.mode == TERM_RAW)
             write_quietly(owned.out, BRACKETED_PASTE_ON, sizeof BRACKETED_PASTE_ON - 1);
     }
-    size_changed = 1;
+    n_size_changes = (n_size_changes + 1) & 0xFFFF;
     errno = saved;
 }
 
@@ -133,7 +133,7 @@ static bool env_is_set(const char *name)
 
 void term_init(struct term *t, int in_fd, int out_fd)
 {
-    *t = (struct term){.in = in_fd, .out = out_fd};
+    *t = (struct term){.in = in_fd, .out = out_fd, .n_size_changes = n_size_changes};
     const char *kind = getenv("TERM");
     bool is_dumb = !kind || !*kind || strcmp(kind, "dumb") == 0;
     t->is_terminal = isatty(out_fd) && !is_dumb;
@@ -158,6 +158,7 @@ int term_set_mode(struct term *t, enum term_mode mode, struct error *err)
     if (mode != TERM_COOKED) { /* output processing stays on: \n from anybody still returns the carriage */
         owned.wanted.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP);
         owned.wanted.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ECHONL | IEXTEN | (mode == TERM_RAW ? ISIG : 0));
+        owned.wanted.c_lflag |= NOFLSH; /* Ctrl-C stops the answer and keeps what was typed meanwhile */
         owned.wanted.c_cc[VMIN] = 1;
         owned.wanted.c_cc[VTIME] = 0;
     }
@@ -182,8 +183,9 @@ void term_watch_interrupt(atomic_bool *flag)
 
 bool term_resized(struct term *t)
 {
-    if (!size_changed) return false;
-    size_changed = 0;
+    int n = n_size_changes; /* before measuring: a change in between is seen next time */
+    if (t->n_size_changes == n) return false;
+    t->n_size_changes = n;
     measure(t);
     return true;
 }

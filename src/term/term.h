@@ -18,7 +18,8 @@ struct term {
     bool is_interactive; /* and in is a terminal too: the line editor can work */
     enum sgr_level
         sgr; /* SGR_PLAIN unless is_terminal; SGR_MONO under NO_COLOR or for a terminal without colours */
-    int cols, rows; /* of out; 80 x 24 where unknown */
+    int cols, rows;     /* of out; 80 x 24 where unknown */
+    int n_size_changes; /* of the process, as far as this struct has seen them */
 };
 
 /* Looks at the descriptors, the size, and TERM, NO_COLOR, COLORTERM. Changes nothing. */
