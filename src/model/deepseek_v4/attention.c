@@ -62,16 +62,20 @@ static void prepare_tokens(void *ctx, int first, int last, int thread)
     store_window(g, first, last);
 }
 
-static int n_window(const struct v4_pass *p, int position)
+/* Positions [first, first + count) of token position's window; rows of a draft block see each other's future.
+ */
+static int window_of(const struct v4_pass *p, int position, int *first)
 {
-    int n = position + 1 - p->oldest;
-    return n < p->m->c.window_size ? n : p->m->c.window_size;
+    int end = p->block_end ? p->block_end : position + 1;
+    *first = (p->block_end ? p->block_first : end) - p->m->c.window_size;
+    if (*first < p->oldest) *first = p->oldest;
+    return end - *first;
 }
 
 static int count_keys(const struct v4_pass *p, int t, int layer)
 {
     const struct v4_config *c = &p->m->c;
-    int n = n_window(p, p->position[t]);
+    int first, n = window_of(p, p->position[t], &first);
     switch (v4_attention_kind(c, layer)) {
     case V4_SWA: return n;
     case V4_CSA: return n + p->n_selected[t];
@@ -85,7 +89,7 @@ static void load_keys(const struct v4_pass *p, int t, int layer, int first, int 
 {
     const struct v4_config *c = &p->m->c;
     const struct v4_layer_state *l = v4_layer_of(p, t, layer);
-    int window = n_window(p, p->position[t]), oldest = p->position[t] + 1 - window;
+    int oldest, window = window_of(p, p->position[t], &oldest);
     bool chosen = v4_attention_kind(c, layer) == V4_CSA;
     for (int i = first; i < last; i++) {
         const void *row;

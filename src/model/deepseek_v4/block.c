@@ -26,7 +26,8 @@ static int most_keys(const struct v4_config *c, int n_ctx)
         most = n > most ? n : most;
     }
     int least = 2 + 2 * c->index_head_dim / c->head_dim; /* the compressors work in the same buffer */
-    return c->window_size + most > least ? c->window_size + most : least;
+    most = c->window_size + (most > c->dspark_block ? most : c->dspark_block);
+    return most > least ? most : least;
 }
 
 static uint64_t widest_compressor(const struct v4_config *c)
@@ -85,7 +86,11 @@ void v4_pass_layout(struct v4_pass *p, const struct v4_model *m, struct scratch 
     p->shared_gate = scratch_take(s, n * (uint64_t)c->moe_inter_dim, f);
     p->shared_up = scratch_take(s, n * (uint64_t)c->moe_inter_dim, f);
     p->final = scratch_take(s, (uint64_t)n_logit_rows * dim, f);
-    if (!m->w.has_mtp) return;
+    if (m->w.draft.kind == V4_DRAFT_DSPARK) {
+        p->features = scratch_take(s, n * (uint64_t)c->n_dspark_targets * dim, f);
+        p->markov = scratch_take(s, (uint64_t)c->dspark_markov_rank + (uint64_t)c->n_vocab, f);
+    }
+    if (m->w.draft.kind != V4_DRAFT_MTP) return;
     p->draft_in = scratch_take(s, n * (V4_HC_MULT + 1) * dim, f);
     p->draft_out = scratch_take(s, n * (V4_HC_MULT + 1) * dim, f);
 }

@@ -29,6 +29,9 @@ static const struct config_row rows[] = { /* GGUF key, config.json key, type, fi
     {"hash_layer_count", "num_hash_layers", CONFIG_INT, FIELD(n_hash_layers), 0, V4_MAX_LAYERS, 0},
     {"hyper_connection.sinkhorn_iterations", "hc_sinkhorn_iters", CONFIG_INT, FIELD(hc_sinkhorn_iters), 1, 1000, 20},
     {"context_length", "max_position_embeddings", CONFIG_INT, FIELD(max_position), 1, CONFIG_MAX_CTX, 1048576},
+    {NULL, "dspark_block_size", CONFIG_INT, FIELD(dspark_block), 0, V4_MAX_DSPARK_BLOCK, 0},
+    {NULL, "dspark_noise_token_id", CONFIG_INT, FIELD(dspark_noise_id), 0, 1 << 22, 0},
+    {NULL, "dspark_markov_rank", CONFIG_INT, FIELD(dspark_markov_rank), 1, 1 << 16, 256},
     {"nextn_predict_layers", NULL, CONFIG_INT, FIELD(n_mtp), 0, V4_MAX_DRAFT_LAYERS, 0},
     {"expert_weights_scale", "routed_scaling_factor", CONFIG_REAL, FIELD(route_scale), 1e-6, 1e6, CONFIG_REQUIRED},
     {"hyper_connection.epsilon", "hc_eps", CONFIG_REAL, FIELD(hc_eps), 0, 1, 1e-6},
@@ -155,6 +158,32 @@ static int read_transformers_spellings(struct v4_config *c, const struct checkpo
     return STATUS_OK;
 }
 
+/* The layers that DSpark's first stage looks at. */
+static int read_dspark_targets(struct v4_config *c, const struct checkpoint *ckpt, struct error *err)
+{
+    if (c->dspark_block == 0) return STATUS_OK;
+    const struct metadata *m = checkpoint_metadata(ckpt);
+    const struct value *v;
+    int rc = metadata_array(&v, m, "dspark_target_layer_ids", VALUE_INT, err);
+    if (rc != STATUS_OK) return rc;
+    if (v->n_items < 1 || v->n_items > V4_MAX_DRAFT_LAYERS)
+        return error_set(err, STATUS_FORMAT,
+                         "%s: dspark_target_layer_ids: expected 1 to %d layers, found %llu", m->file,
+                         V4_MAX_DRAFT_LAYERS, (unsigned long long)v->n_items);
+    c->n_dspark_targets = (int)v->n_items;
+    for (int i = 0; i < c->n_dspark_targets; i++) {
+        if (v->integers[i] < 0 || v->integers[i] >= c->n_layers)
+            return error_set(err, STATUS_FORMAT,
+                             "%s: dspark_target_layer_ids[%d]: expected a layer below %d, found %lld",
+                             m->file, i, c->n_layers, (long long)v->integers[i]);
+        c->dspark_target[i] = (int)v->integers[i];
+    }
+    if (c->dspark_noise_id >= c->n_vocab)
+        return error_set(err, STATUS_FORMAT, "%s: dspark_noise_token_id: expected an id below %d, found %d",
+                         m->file, c->n_vocab, c->dspark_noise_id);
+    return STATUS_OK;
+}
+
 static int check_shape(const struct v4_config *c, const char *file, struct error *err)
 {
     const struct {
@@ -211,6 +240,7 @@ int v4_config_read(struct v4_config *c, const struct checkpoint *ckpt, struct er
     }
     if (c->rope_head_dim == 0) c->rope_head_dim = 64;
     if (rc == STATUS_OK) rc = read_ratios(c, ckpt, err);
+    if (rc == STATUS_OK && hf) rc = read_dspark_targets(c, ckpt, err);
     if (rc == STATUS_OK) rc = check_shape(c, checkpoint_path(ckpt), err);
     return rc;
 }

@@ -12,6 +12,7 @@
 enum {
     V4_MAX_LAYERS = 256,
     V4_MAX_DRAFT_LAYERS = 8,
+    V4_MAX_DSPARK_BLOCK = 16,
     V4_HC_MULT = 4, /* residual streams; every release has 4 and the code is written for 4 */
 };
 
@@ -28,6 +29,9 @@ struct v4_config {
     int index_n_heads, index_head_dim, index_topk;
     int moe_inter_dim, n_routed_experts, n_activated_experts, n_hash_layers;
     int hc_sinkhorn_iters, max_position;
+    int dspark_block; /* tokens drafted at once; 0: no DSpark draft stages */
+    int dspark_noise_id, dspark_markov_rank, n_dspark_targets;
+    int dspark_target[V4_MAX_DRAFT_LAYERS]; /* layers whose output the draft stages see */
     int n_mtp; /* draft layers behind the backbone: GGUF states them, safetensors are counted by their tensors
                 */
     int fixed; /* scratch for fields with one legal value */

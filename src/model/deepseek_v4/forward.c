@@ -87,6 +87,7 @@ static int run_layers(struct v4_pass *p, struct error *err)
         if (p->step->cancel && atomic_load_explicit(p->step->cancel, memory_order_relaxed))
             return error_set(err, STATUS_CANCELLED, "cancelled");
         v4_block_forward(p, &m->w.layers[l], l);
+        v4_draft_watch_layer(p, l);
     }
     return STATUS_OK;
 }
@@ -98,7 +99,7 @@ int v4_forward(const struct model *model, struct step *step, struct error *err)
     struct v4_pass p = {0};
     int rc = prepare(&p, m, step, err);
     if (rc == STATUS_OK) rc = run_layers(&p, err);
-    if (rc == STATUS_OK && m->w.has_mtp) v4_mtp_remember(&p);
+    if (rc == STATUS_OK && m->w.draft.kind != V4_DRAFT_NONE) v4_draft_remember(&p);
     if (rc == STATUS_OK) {
         pool_for(step->pool, p.n_tokens, 1, contract_tokens, &p);
         head_forward(step, &m->w.head, m->w.norm, (float)m->c.norm_eps, p.x, p.final);

@@ -79,7 +79,7 @@ static int v4_open(struct model **out, const struct arch *arch, const struct che
     m->base.n_vocab = m->c.n_vocab;
     m->base.n_ctx_max = m->c.max_position;
     m->base.max_run = V4_REWIND;
-    m->base.can_draft = m->w.has_mtp;
+    m->base.can_draft = m->w.draft.kind != V4_DRAFT_NONE;
     m->base.n_params = m->w.n_params;
     m->base.weight_bytes = m->w.bytes;
     m->base.active_bytes = m->w.active_bytes;
@@ -101,8 +101,9 @@ static void describe(const struct model *model, void (*line)(void *ctx, const ch
     char text[160];
 #define LINE(name, ...) (snprintf(text, sizeof text, __VA_ARGS__), line(ctx, name, text))
     LINE("architecture", "%s", model->arch->name);
-    LINE("layers", "%d: %d SWA, %d CSA, %d HCA%s", c->n_layers, kinds[V4_SWA], kinds[V4_CSA], kinds[V4_HCA],
-         m->w.has_mtp ? ", 1 MTP" : "");
+    LINE("layers", "%d: %d SWA, %d CSA, %d HCA", c->n_layers, kinds[V4_SWA], kinds[V4_CSA], kinds[V4_HCA]);
+    static const char *const drafts[] = {"none", "MTP block", "DSpark stages"};
+    LINE("draft layers", "%d, %s", m->w.draft.n_blocks, drafts[m->w.draft.kind]);
     LINE("dim", "%d, %d residual streams", c->dim, V4_HC_MULT);
     LINE("heads", "%d of %d, one shared key = value head, %d rotary channels", c->n_heads, c->head_dim,
          c->rope_head_dim);
@@ -133,5 +134,5 @@ const struct arch arch_deepseek_v4 = {.name = "deepseek4",
                                       .state_save = v4_state_save,
                                       .state_load = v4_state_load,
                                       .forward = v4_forward,
-                                      .draft = v4_mtp_draft,
+                                      .draft = v4_draft,
                                       .describe = describe};

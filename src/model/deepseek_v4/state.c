@@ -29,7 +29,7 @@ static void compressor_take(struct v4_compressor_state *c, struct scratch *s, in
 static void layout(const struct v4_model *m, struct v4_state *st, struct scratch *s, int n_ctx)
 {
     const struct v4_config *c = &m->c;
-    int n_layers = c->n_layers + (m->w.has_mtp ? 1 : 0);
+    int n_layers = c->n_layers + m->w.draft.n_blocks;
     struct v4_layer_state *layers = scratch_take(s, (uint64_t)n_layers, sizeof *layers), unused;
     st->layers = layers;
     for (int i = 0; i < n_layers; i++) {
@@ -40,7 +40,8 @@ static void layout(const struct v4_model *m, struct v4_state *st, struct scratch
         if (ratio) compressor_take(&l->main, s, ratio, c->head_dim, m->main_rows.bytes, n_ctx);
         if (ratio == 4) compressor_take(&l->index, s, ratio, c->index_head_dim, m->index_rows.bytes, n_ctx);
     }
-    if (m->w.has_mtp) ring_take(&st->streams, s, V4_REWIND + 1, V4_HC_MULT * (size_t)c->dim * sizeof(float));
+    if (m->w.draft.kind == V4_DRAFT_MTP)
+        ring_take(&st->streams, s, V4_REWIND + 1, V4_HC_MULT * (size_t)c->dim * sizeof(float));
 }
 
 uint64_t v4_state_bytes(const struct model *model, int n_ctx)
@@ -57,7 +58,7 @@ int v4_state_open(struct state **out, const struct model *model, int n_ctx, stru
     struct v4_state *st = calloc(1, sizeof *st);
     if (!st) return error_set(err, STATUS_NOMEM, "state header");
     st->base = (struct state){.model = model, .n_ctx = n_ctx};
-    st->mtp_first = -1;
+    st->draft_first = -1;
     int rc = arena_init(&st->arena, v4_state_bytes(model, n_ctx), "sequence state", err);
     if (rc == STATUS_OK) {
         struct scratch s = {.arena = &st->arena};
@@ -90,7 +91,7 @@ int v4_state_rewind(struct state *state, int n_tokens, struct error *err)
                          st->high_water, st->high_water - V4_REWIND, n_tokens);
     if (n_tokens == 0) {
         st->high_water = 0;
-        st->mtp_first = -1;
+        st->draft_first = -1;
     }
     state->n_tokens = n_tokens;
     return STATUS_OK;
@@ -135,19 +136,20 @@ static void transfer_state(struct io *io, const struct v4_model *m, const struct
         if (ratio) transfer_compressor(io, &l->main, ratio, lowest, n_tokens);
         if (ratio == 4) transfer_compressor(io, &l->index, ratio, lowest, n_tokens);
     }
-    if (st->mtp_first < 0 || io->rc != STATUS_OK) return;
-    transfer_ring(io, &st->layers[m->c.n_layers].window, st->mtp_first, n_tokens - 1);
-    transfer_ring(io, &st->streams, st->mtp_first, n_tokens);
+    if (st->draft_first < 0 || io->rc != STATUS_OK) return;
+    for (int i = 0; i < m->w.draft.n_blocks; i++)
+        transfer_ring(io, &st->layers[m->c.n_layers + i].window, st->draft_first, n_tokens);
+    if (m->w.draft.kind == V4_DRAFT_MTP) transfer_ring(io, &st->streams, st->draft_first, n_tokens);
 }
 
 struct header {
-    int32_t version, n_tokens, high_water, mtp_first;
+    int32_t version, n_tokens, high_water, draft_first;
 };
 
 int v4_state_save(const struct state *state, struct state_writer *w, struct error *err)
 {
     const struct v4_state *st = (const struct v4_state *)state;
-    struct header h = {SAVE_VERSION, state->n_tokens, st->high_water, st->mtp_first};
+    struct header h = {SAVE_VERSION, state->n_tokens, st->high_water, st->draft_first};
     struct io io = {.w = w, .err = err};
     transfer(&io, &h, sizeof h);
     transfer_state(&io, (const struct v4_model *)state->model, st, h.n_tokens, h.high_water);
@@ -166,16 +168,16 @@ int v4_state_load(struct state *state, struct state_reader *r, struct error *err
         return error_set(err, STATUS_UNSUPPORTED, "saved state: expected version %d, found %d", SAVE_VERSION,
                          h.version);
     if (h.n_tokens < 0 || h.n_tokens > state->n_ctx || h.high_water < h.n_tokens ||
-        h.high_water > state->n_ctx || h.high_water - h.n_tokens > V4_REWIND || h.mtp_first < -1 ||
-        h.mtp_first > h.n_tokens || (h.mtp_first >= 0 && !m->w.has_mtp))
+        h.high_water > state->n_ctx || h.high_water - h.n_tokens > V4_REWIND || h.draft_first < -1 ||
+        h.draft_first > h.n_tokens || (h.draft_first >= 0 && m->w.draft.kind == V4_DRAFT_NONE))
         return error_set(
             err, STATUS_FORMAT,
-            "saved state: inconsistent header (%d tokens, %d at most, %d with drafts, room for %d)",
-            h.n_tokens, h.high_water, h.mtp_first, state->n_ctx);
-    st->mtp_first = h.mtp_first;
+            "saved state: inconsistent header (%d tokens, %d at most, drafts from %d, room for %d)",
+            h.n_tokens, h.high_water, h.draft_first, state->n_ctx);
+    st->draft_first = h.draft_first;
     transfer_state(&io, m, st, h.n_tokens, h.high_water);
     st->high_water = io.rc == STATUS_OK ? h.high_water : 0;
-    if (io.rc != STATUS_OK) st->mtp_first = -1;
+    if (io.rc != STATUS_OK) st->draft_first = -1;
     state->n_tokens = io.rc == STATUS_OK ? h.n_tokens : 0;
     return io.rc;
 }

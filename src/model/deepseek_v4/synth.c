@@ -54,7 +54,9 @@ void v4_config_cut(struct v4_config *c, int n_layers)
 {
     c->n_layers = n_layers;
     if (c->n_hash_layers > n_layers) c->n_hash_layers = n_layers;
-    c->compress_ratio[n_layers] = 0; /* the MTP block's */
+    for (int i = 0; i < c->n_mtp; i++) c->compress_ratio[n_layers + i] = 0; /* draft blocks */
+    for (int i = 0; i < c->n_dspark_targets; i++)
+        if (c->dspark_target[i] >= n_layers) c->dspark_target[i] = n_layers - 1;
 }
 
 static void write_config(struct buf *out, const struct v4_config *c)
@@ -111,6 +113,14 @@ static void write_config(struct buf *out, const struct v4_config *c)
     json_key(&w, "compress_ratios"), json_open(&w, '[');
     for (int l = 0; l < c->n_layers + c->n_mtp; l++) json_int(&w, c->compress_ratio[l]);
     json_close(&w, ']');
+    if (c->dspark_block > 0) {
+        json_key(&w, "dspark_block_size"), json_int(&w, c->dspark_block);
+        json_key(&w, "dspark_noise_token_id"), json_int(&w, c->dspark_noise_id);
+        json_key(&w, "dspark_markov_rank"), json_int(&w, c->dspark_markov_rank);
+        json_key(&w, "dspark_target_layer_ids"), json_open(&w, '[');
+        for (int i = 0; i < c->n_dspark_targets; i++) json_int(&w, c->dspark_target[i]);
+        json_close(&w, ']');
+    }
     json_key(&w, "scoring_func"), json_str(&w, STR("sqrtsoftplus"));
     json_key(&w, "topk_method"), json_str(&w, STR("noaux_tc"));
     json_key(&w, "tie_word_embeddings"), json_bool(&w, false);

@@ -55,9 +55,9 @@ struct v4_layer_state {
 struct v4_state {
     struct state base;
     int high_water;                /* most positions ever held: rings keep the rows just below it */
-    struct v4_layer_state *layers; /* (n_layers), then one for the MTP block if the model has it */
+    struct v4_layer_state *layers; /* (n_layers), then one per draft block */
     struct v4_ring streams;        /* with an MTP block: (4, dim) after the last layer */
-    int mtp_first;                 /* oldest position that MTP window and stream rings know; -1: none */
+    int draft_first;               /* oldest position that the draft windows know; -1: none */
     struct arena arena;
 };
 
@@ -93,7 +93,10 @@ struct v4_pass {
     float *shared_gate, *shared_up; /* (n_tokens, moe_inter_dim) */
     float *final;                   /* (n_logit_rows, dim) */
     float *draft_in, *draft_out;    /* (5 n_tokens, dim) each, with an MTP block */
+    float *features;                /* (n_tokens, targets * dim), with DSpark stages */
+    float *markov;                  /* (markov rank + n_vocab), with DSpark stages */
     int oldest;                     /* positions before this one are not in the window; 0 for the backbone */
+    int block_first, block_end;     /* DSpark: positions of the rows that see each other; end 0: causal */
 };
 
 /* model.c: another composition of roundings than the contract's; only before the first state is opened. */
@@ -153,11 +156,13 @@ void v4_project(const struct v4_pass *p, const struct matrix *const *w, float *c
 const float *v4_round_rows(const struct v4_pass *p, const struct matrix *w, const float *x, float *rounded,
                            int n_tokens);
 
-/* mtp.c */
-/* Keeps the streams of this pass and the MTP block's window rows that they allow. */
-void v4_mtp_remember(struct v4_pass *p);
-int v4_mtp_draft(const struct model *m, struct step *step, struct state *state, struct draft *d,
-                 struct error *err);
+/* draft.c */
+/* Keeps what the draft layers need of the tokens of this pass; after the last layer. */
+void v4_draft_remember(struct v4_pass *p);
+/* Called after every layer: takes the features that DSpark wants of it. */
+void v4_draft_watch_layer(struct v4_pass *p, int layer);
+int v4_draft(const struct model *m, struct step *step, struct state *state, struct draft *d,
+             struct error *err);
 
 /* forward.c */
 int v4_forward(const struct model *m, struct step *step, struct error *err);

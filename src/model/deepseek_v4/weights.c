@@ -297,47 +297,108 @@ static int bind_top(struct binder *b, struct v4_weights *w)
     return rc;
 }
 
-/* The MTP block of the preview releases. llama.cpp's files store both projections side by side (embedding
- * half first) and no stream contraction of its own: the backbone's stands in, as in that program. */
-static int bind_mtp(struct binder *b, struct v4_weights *w)
+/* A small vector of a draft layer. */
+static int bind_draft_floats(struct binder *b, const float **out, const char *prefix, const char *name)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s%s.weight", prefix, name);
+    return bind_floats(b, out, 1, b->c->dim, full);
+}
+
+/* GGUF files as llama.cpp writes them: the block stands behind the backbone, both projections lie side by
+ * side (embedding half first), and the backbone's contraction stands in for the block's own, as in that
+ * program. */
+static int bind_mtp_gguf(struct binder *b, struct v4_weights *w, struct v4_draft_weights *d)
 {
     const struct v4_config *c = b->c;
-    struct v4_mtp_weights *m = &w->mtp;
-    char prefix[32];
-    int rc, dim = c->dim;
-    if (b->naming == GGUF) {
-        snprintf(prefix, sizeof prefix, "blk.%d.", c->n_layers);
-        struct matrix both;
-        char name[64];
-        rc = checkpoint_matrix(&both, b->ckpt, dim, 2 * dim, b->err, "%snextn.eh_proj.weight", prefix);
-        if (rc != STATUS_OK) return rc;
-        m->e_proj = m->h_proj = both;
-        m->e_proj.cols = m->h_proj.cols = dim;
-        if (dim % dtypes[both.dtype].block != 0)
-            return error_set(b->err, STATUS_UNSUPPORTED,
-                             "%s: %snextn.eh_proj: halves of %d columns do not split at blocks of %d",
-                             checkpoint_path(b->ckpt), prefix, dim, dtypes[both.dtype].block);
-        m->h_proj.data += (size_t)dim / dtypes[both.dtype].block * dtypes[both.dtype].block_bytes;
-        m->head = w->hc_head;
-        static const char *const norms[3] = {"nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"};
-        const float **out[3] = {&m->enorm, &m->hnorm, &m->norm};
-        for (int i = 0; i < 3 && rc == STATUS_OK; i++) {
-            snprintf(name, sizeof name, "%s%s.weight", prefix, norms[i]);
-            rc = bind_floats(b, out[i], 1, dim, name);
-        }
-    } else {
-        snprintf(prefix, sizeof prefix, "mtp.0.");
-        rc = checkpoint_matrix(&m->e_proj, b->ckpt, dim, dim, b->err, "mtp.0.e_proj.weight");
-        if (rc == STATUS_OK)
-            rc = checkpoint_matrix(&m->h_proj, b->ckpt, dim, dim, b->err, "mtp.0.h_proj.weight");
-        if (rc == STATUS_OK) rc = bind_floats(b, &m->enorm, 1, dim, "mtp.0.enorm.weight");
-        if (rc == STATUS_OK) rc = bind_floats(b, &m->hnorm, 1, dim, "mtp.0.hnorm.weight");
-        if (rc == STATUS_OK) rc = bind_floats(b, &m->norm, 1, dim, "mtp.0.norm.weight");
-        if (rc == STATUS_OK)
-            rc = bind_hc_head(b, &m->head, "mtp.0.hc_head_fn", "mtp.0.hc_head_base", "mtp.0.hc_head_scale");
+    int dim = c->dim;
+    char prefix[32], nextn[48];
+    snprintf(prefix, sizeof prefix, "blk.%d.", c->n_layers);
+    snprintf(nextn, sizeof nextn, "%snextn.", prefix);
+    struct matrix both;
+    int rc = checkpoint_matrix(&both, b->ckpt, dim, 2 * dim, b->err, "%seh_proj.weight", nextn);
+    if (rc != STATUS_OK) return rc;
+    const struct dtype_info *type = &dtypes[both.dtype];
+    if (dim % type->block != 0)
+        return error_set(b->err, STATUS_UNSUPPORTED,
+                         "%s: %seh_proj: halves of %d columns do not split at blocks of %d",
+                         checkpoint_path(b->ckpt), nextn, dim, type->block);
+    d->e_proj = d->h_proj = both;
+    d->e_proj.cols = d->h_proj.cols = dim;
+    d->h_proj.data += (size_t)dim / type->block * type->block_bytes;
+    d->head = w->hc_head;
+    rc = bind_draft_floats(b, &d->enorm, nextn, "enorm");
+    if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->hnorm, nextn, "hnorm");
+    if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->norm, nextn, "shared_head_norm");
+    return rc == STATUS_OK ? bind_block(b, &d->block[0], c->n_layers, prefix) : rc;
+}
+
+static int bind_draft_head(struct binder *b, struct v4_draft_weights *d, const char *prefix)
+{
+    char fn[48], base[48], scale[48];
+    snprintf(fn, sizeof fn, "%shc_head_fn", prefix);
+    snprintf(base, sizeof base, "%shc_head_base", prefix);
+    snprintf(scale, sizeof scale, "%shc_head_scale", prefix);
+    int rc = bind_draft_floats(b, &d->norm, prefix, "norm");
+    return rc == STATUS_OK ? bind_hc_head(b, &d->head, fn, base, scale) : rc;
+}
+
+static int bind_mtp(struct binder *b, struct v4_draft_weights *d)
+{
+    int dim = b->c->dim;
+    int rc = checkpoint_matrix(&d->e_proj, b->ckpt, dim, dim, b->err, "mtp.0.e_proj.weight");
+    if (rc == STATUS_OK) rc = checkpoint_matrix(&d->h_proj, b->ckpt, dim, dim, b->err, "mtp.0.h_proj.weight");
+    if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->enorm, "mtp.0.", "enorm");
+    if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->hnorm, "mtp.0.", "hnorm");
+    if (rc == STATUS_OK) rc = bind_draft_head(b, d, "mtp.0.");
+    return rc == STATUS_OK ? bind_block(b, &d->block[0], b->c->n_layers, "mtp.0.") : rc;
+}
+
+/* Stages mtp.0 .. mtp.N-1, counted by their tensors: num_nextn_predict_layers is unreliable in these
+ * releases. */
+static int bind_dspark(struct binder *b, struct v4_draft_weights *d)
+{
+    const struct v4_config *c = b->c;
+    char prefix[32], name[64];
+    int rc = STATUS_OK, n = 0;
+    for (; n < V4_MAX_DRAFT_LAYERS && rc == STATUS_OK; n++) {
+        snprintf(prefix, sizeof prefix, "mtp.%d.", n);
+        snprintf(name, sizeof name, "%sattn_norm.weight", prefix);
+        if (!checkpoint_find(b->ckpt, name)) break;
+        rc = bind_block(b, &d->block[n], c->n_layers + n, prefix);
     }
-    if (rc == STATUS_OK) rc = bind_block(b, &m->block, c->n_layers, prefix);
-    w->has_mtp = rc == STATUS_OK;
+    d->n_blocks = n;
+    if (rc == STATUS_OK && c->dspark_block == 0)
+        rc = error_set(b->err, STATUS_FORMAT, "%s: has DSpark stages, but config.json no dspark_block_size",
+                       checkpoint_path(b->ckpt));
+    if (rc == STATUS_OK)
+        rc = checkpoint_matrix(&d->main_proj, b->ckpt, c->dim, c->n_dspark_targets * c->dim, b->err,
+                               "mtp.0.main_proj.weight");
+    if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->main_norm, "mtp.0.", "main_norm");
+    snprintf(prefix, sizeof prefix, "mtp.%d.", n - 1);
+    if (rc == STATUS_OK) rc = bind_draft_head(b, d, prefix);
+    if (rc == STATUS_OK)
+        rc = checkpoint_matrix(&d->markov_w1, b->ckpt, c->n_vocab, c->dspark_markov_rank, b->err,
+                               "%smarkov_head.markov_w1.weight", prefix);
+    if (rc == STATUS_OK)
+        rc = checkpoint_matrix(&d->markov_w2, b->ckpt, c->n_vocab, c->dspark_markov_rank, b->err,
+                               "%smarkov_head.markov_w2.weight", prefix);
+    return rc;
+}
+
+static int bind_draft(struct binder *b, struct v4_weights *w)
+{
+    struct v4_draft_weights *d = &w->draft;
+    int rc = STATUS_OK;
+    if (checkpoint_find(b->ckpt, "mtp.0.main_proj.weight")) {
+        d->kind = V4_DRAFT_DSPARK;
+        rc = bind_dspark(b, d);
+    } else if (b->naming == GGUF ? b->c->n_mtp > 0
+                                 : checkpoint_find(b->ckpt, "mtp.0.e_proj.weight") != NULL) {
+        d->kind = V4_DRAFT_MTP;
+        d->n_blocks = 1;
+        rc = b->naming == GGUF ? bind_mtp_gguf(b, w, d) : bind_mtp(b, d);
+    }
     return rc;
 }
 
@@ -381,16 +442,17 @@ static void count_all(struct v4_weights *w, const struct v4_config *c)
     count(w, &w->head, 1);
     count(w, &w->hc_head.fn, 1);
     for (int l = 0; l < c->n_layers; l++) count_block(w, c, &w->layers[l], l, 1);
-    if (!w->has_mtp) return;
-    count(w, &w->mtp.e_proj, 0);
-    count(w, &w->mtp.h_proj, 0);
-    count_block(w, c, &w->mtp.block, c->n_layers, 0);
+    const struct v4_draft_weights *d = &w->draft;
+    const struct matrix *extra[] = {&d->e_proj, &d->h_proj, &d->main_proj, &d->markov_w1, &d->markov_w2};
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++)
+        if (extra[i]->data) count(w, extra[i], 0);
+    for (int i = 0; i < d->n_blocks; i++) count_block(w, c, &d->block[i], c->n_layers + i, 0);
 }
 
 uint64_t v4_weights_arena_bytes(const struct v4_config *c)
 {
     uint64_t bytes = 1 << 16;
-    for (int l = 0; l < c->n_layers + 1; l++) {
+    for (int l = 0; l < c->n_layers + V4_MAX_DRAFT_LAYERS; l++) {
         for (int i = 0; i < N_BLOCK_ROWS; i++)
             if (block_rows[i].kind == FLOATS)
                 bytes += arena_cost(4 * (size_t)dim_value(c, l, block_rows[i].rows) *
@@ -423,8 +485,7 @@ int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struc
         snprintf(prefix, sizeof prefix, "%s.%d.", prefixes[b.naming], l);
         rc = bind_block(&b, &w->layers[l], l, prefix);
     }
-    bool stored = b.naming == GGUF ? c->n_mtp > 0 : checkpoint_find(ckpt, "mtp.0.e_proj.weight") != NULL;
-    if (rc == STATUS_OK && stored) rc = bind_mtp(&b, w);
+    if (rc == STATUS_OK) rc = bind_draft(&b, w);
     if (rc == STATUS_OK) count_all(w, c);
     return rc;
 }
@@ -484,6 +545,53 @@ static int list_hc_head(struct lister *l, int layer, const char *prefix)
     return rc;
 }
 
+static int list_mtp(struct lister *l)
+{
+    const struct v4_config *c = l->c;
+    static const char *const projections[] = {"e_proj", "h_proj"}, *const norms[] = {"enorm", "hnorm",
+                                                                                     "norm"};
+    int layer = c->n_layers, dim = c->dim, rc = list_block(l, layer, "mtp.0.");
+    for (int i = 0; i < 2 && rc == STATUS_OK; i++)
+        rc = list_one(l, layer, DTYPE_FP8_E4M3, V4_INIT_MATRIX, 2, dim, dim, "mtp.0.%s.weight",
+                      projections[i]);
+    for (int i = 0; i < 3 && rc == STATUS_OK; i++)
+        rc = list_one(l, layer, DTYPE_BF16, V4_INIT_NORM, 1, 1, dim, "mtp.0.%s.weight", norms[i]);
+    return rc == STATUS_OK ? list_hc_head(l, layer, "mtp.0.") : rc;
+}
+
+static int list_dspark(struct lister *l)
+{
+    const struct v4_config *c = l->c;
+    int dim = c->dim, rank = c->dspark_markov_rank, last = c->n_mtp - 1, rc = STATUS_OK;
+    char prefix[32];
+    for (int i = 0; i < c->n_mtp && rc == STATUS_OK; i++) {
+        snprintf(prefix, sizeof prefix, "mtp.%d.", i);
+        rc = list_block(l, c->n_layers + i, prefix);
+    }
+    if (rc == STATUS_OK)
+        rc = list_one(l, c->n_layers, DTYPE_FP8_E4M3, V4_INIT_MATRIX, 2, dim, c->n_dspark_targets * dim,
+                      "mtp.0.main_proj.weight");
+    if (rc == STATUS_OK)
+        rc = list_one(l, c->n_layers, DTYPE_BF16, V4_INIT_NORM, 1, 1, dim, "mtp.0.main_norm.weight");
+    int layer = c->n_layers + last;
+    if (rc == STATUS_OK)
+        rc = list_one(l, layer, DTYPE_BF16, V4_INIT_NORM, 1, 1, dim, "mtp.%d.norm.weight", last);
+    if (rc == STATUS_OK) rc = list_hc_head(l, layer, prefix);
+    for (int i = 1; i <= 2 && rc == STATUS_OK; i++)
+        rc = list_one(l, layer, DTYPE_BF16, i == 1 ? V4_INIT_UNIT : V4_INIT_MATRIX, 2, c->n_vocab, rank,
+                      "mtp.%d.markov_head.markov_w%d.weight", last, i);
+    if (rc == STATUS_OK)
+        rc = list_one(l, layer, DTYPE_BF16, V4_INIT_MATRIX, 2, 1, dim + rank,
+                      "mtp.%d.confidence_head.proj.weight", last);
+    return rc;
+}
+
+static int list_draft(struct lister *l)
+{
+    if (l->c->n_mtp == 0) return STATUS_OK;
+    return l->c->dspark_block > 0 ? list_dspark(l) : list_mtp(l);
+}
+
 int v4_tensors_list(const struct v4_config *c, v4_tensor_fn *emit, void *ctx, struct error *err)
 {
     struct lister l = {c, emit, ctx, err};
@@ -498,14 +606,5 @@ int v4_tensors_list(const struct v4_config *c, v4_tensor_fn *emit, void *ctx, st
         snprintf(prefix, sizeof prefix, "layers.%d.", i);
         rc = list_block(&l, i, prefix);
     }
-    if (rc != STATUS_OK || c->n_mtp == 0) return rc;
-    rc = list_block(&l, c->n_layers, "mtp.0.");
-    static const char *const projections[] = {"e_proj", "h_proj"}, *const norms[] = {"enorm", "hnorm",
-                                                                                     "norm"};
-    for (int i = 0; i < 2 && rc == STATUS_OK; i++)
-        rc = list_one(&l, c->n_layers, DTYPE_FP8_E4M3, V4_INIT_MATRIX, 2, dim, dim, "mtp.0.%s.weight",
-                      projections[i]);
-    for (int i = 0; i < 3 && rc == STATUS_OK; i++)
-        rc = list_one(&l, c->n_layers, DTYPE_BF16, V4_INIT_NORM, 1, 1, dim, "mtp.0.%s.weight", norms[i]);
-    return rc == STATUS_OK ? list_hc_head(&l, c->n_layers, "mtp.0.") : rc;
+    return rc == STATUS_OK ? list_draft(&l) : rc;
 }

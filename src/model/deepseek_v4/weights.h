@@ -40,12 +40,24 @@ struct v4_block_weights {
     struct v4_expert shared;
 };
 
-/* Multi-token prediction block of the preview releases. */
-struct v4_mtp_weights {
-    struct v4_block_weights block;
-    struct matrix e_proj, h_proj; /* (dim, dim) each */
-    const float *enorm, *hnorm, *norm;
-    struct v4_hc head;
+/* Draft layers for speculative decoding, stored as mtp.0, mtp.1, ... */
+enum v4_draft_kind {
+    V4_DRAFT_NONE,
+    V4_DRAFT_MTP,    /* one block that predicts the token after next (preview releases) */
+    V4_DRAFT_DSPARK, /* chained blocks that draft several tokens at once (later releases) */
+};
+
+struct v4_draft_weights {
+    enum v4_draft_kind kind;
+    int n_blocks;
+    struct v4_block_weights block[V4_MAX_DRAFT_LAYERS];
+    const float *norm;                  /* (dim): before the backbone's head */
+    struct v4_hc head;                  /* the draft's own contraction */
+    struct matrix e_proj, h_proj;       /* MTP: (dim, dim) each */
+    const float *enorm, *hnorm;         /* MTP: (dim) */
+    struct matrix main_proj;            /* DSpark: (dim, targets * dim) */
+    const float *main_norm;             /* DSpark: (dim) */
+    struct matrix markov_w1, markov_w2; /* DSpark: (n_vocab, markov rank) each */
 };
 
 struct v4_weights {
@@ -53,8 +65,7 @@ struct v4_weights {
     const float *norm;         /* (dim) */
     struct v4_hc hc_head;
     struct v4_block_weights *layers;
-    struct v4_mtp_weights mtp;
-    bool has_mtp;
+    struct v4_draft_weights draft;
     uint64_t n_params, bytes, active_bytes, active_flops;
 };
 
@@ -66,7 +77,7 @@ enum v4_init { V4_INIT_MATRIX, V4_INIT_NORM, V4_INIT_UNIT, V4_INIT_SCALE, V4_INI
  * ".scale"). */
 struct v4_tensor_spec {
     char name[96];
-    int layer; /* -1: embedding, head, contraction; n_layers: the MTP block */
+    int layer; /* -1: embedding, head, contraction; from n_layers on: draft blocks */
     enum dtype stored;
     enum v4_init init;
     int n_dims, rows, cols; /* 1-D tensors have one row */
