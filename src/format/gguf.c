@@ -288,6 +288,7 @@ static int tensor_entry(struct reader *r, struct tensor *t, uint64_t *offset)
         rc =
             error_set(r->err, STATUS_FORMAT, "%s: tensor '%.*s': expected 1 to %d dimensions, found %" PRIu32,
                       r->file, STR_ARG(r->name), TENSOR_MAX_DIMS, n_dims);
+    if (rc != STATUS_OK) return rc;
     t->n_dims = (int)n_dims;
     for (int i = t->n_dims - 1; rc == STATUS_OK && i >= 0; i--) rc = take_u64(r, &t->dim[i]);
     if (rc == STATUS_OK) rc = take_u32(r, &type);

@@ -131,6 +131,12 @@ void put_valid_safetensors(struct buf *b, const char *prefix, uint64_t seed)
                    (unsigned long long)at, (unsigned long long)(at + tensor_bytes(t)));
         at += tensor_bytes(t);
     }
+    buf_printf(&header,
+               ",\"%sw.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[3,5],\"data_offsets\":[%llu,%llu]}", prefix,
+               (unsigned long long)at, (unsigned long long)at + 15);
+    buf_printf(&header, ",\"%sw.scale\":{\"dtype\":\"F8_E8M0\",\"shape\":[1,1],\"data_offsets\":[%llu,%llu]}",
+               prefix, (unsigned long long)at + 15, (unsigned long long)at + 16);
+    at += 16;
     buf_printf(&header, ",\"%sempty\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[%llu,%llu]}",
                prefix, (unsigned long long)at, (unsigned long long)at);
     buf_printf(&header, ",\"%sscalar\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[%llu,%llu]}}  ",
@@ -138,6 +144,24 @@ void put_valid_safetensors(struct buf *b, const char *prefix, uint64_t seed)
     put_safetensors(b, buf_view(&header), NULL, 0);
     put_random(b, at + 4, &r);
     buf_free(&header);
+}
+
+void put_valid_index(struct buf *b, const char *skip, const char *moved)
+{
+    static const char *const others[] = {"w.weight", "w.scale", "empty", "scalar"};
+    int n = 0;
+    buf_puts(b, "{\"metadata\":{\"total_size\":12},\"weight_map\":{");
+    for (int shard = 1; shard <= 2; shard++)
+        for (int t = 0; t < DTYPE_COUNT + 4; t++) {
+            char name[32];
+            if (t < DTYPE_COUNT && !dtypes[t].safetensors) continue;
+            snprintf(name, sizeof name, "%d.%s", shard,
+                     t < DTYPE_COUNT ? dtypes[t].name : others[t - DTYPE_COUNT]);
+            if (strcmp(name, skip) == 0) continue;
+            buf_printf(b, "%s\"%s\":\"m-%d.safetensors\"", n++ ? "," : "", name,
+                       strcmp(name, moved) == 0 ? 3 - shard : shard);
+        }
+    buf_puts(b, "}}");
 }
 
 void temp_folder_make(struct temp_folder *f)
@@ -156,6 +180,7 @@ const char *temp_folder_path(const struct temp_folder *f, const char *name)
 
 void temp_folder_write(const struct temp_folder *f, const char *name, struct str content)
 {
+    unlink(temp_folder_path(f, name)); /* a new file is cheaper: some systems flush one that is written over */
     FILE *out = fopen(temp_folder_path(f, name), "wb");
     CHECK(out);
     CHECK(content.n == 0 || fwrite(content.p, 1, content.n, out) == content.n);

@@ -21,6 +21,9 @@ void put_valid_gguf(struct buf *b, uint64_t seed);
 /* A small valid safetensors file: one tensor of every dtype that the format has, one scalar, one empty. The
  * names begin with prefix. */
 void put_valid_safetensors(struct buf *b, const char *prefix, uint64_t seed);
+/* The index of files "m-1.safetensors" and "m-2.safetensors" with the prefixes "1." and "2.". A tensor named
+ * `skip` is left out, one named `moved` is listed in the wrong file. */
+void put_valid_index(struct buf *b, const char *skip, const char *moved);
 
 /* A fresh folder under the system's place for temporary files; the path is kept by f. Aborts when that fails.
  */

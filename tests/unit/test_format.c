@@ -400,28 +400,15 @@ static void put_shard(const struct temp_folder *dir, const char *file, const cha
     buf_free(&b);
 }
 
-/* The index of both shards without the entries whose tensor is `skip`; `moved` is listed in the wrong one. */
 static void put_index(const struct temp_folder *dir, const char *skip, const char *moved)
 {
     struct buf b;
-    int n = 0;
     buf_init(&b, 1 << 20);
-    buf_puts(&b, "{\"weight_map\":{");
-    for (int shard = 1; shard <= 2; shard++)
-        for (int t = 0; t < DTYPE_COUNT + 2; t++) {
-            char name[32];
-            bool extra = t >= DTYPE_COUNT;
-            if (!extra && !dtypes[t].safetensors) continue;
-            snprintf(name, sizeof name, "%d.%s", shard,
-                     !extra             ? dtypes[t].name
-                     : t == DTYPE_COUNT ? "empty"
-                                        : "scalar");
-            if (strcmp(name, skip) == 0) continue;
-            buf_printf(&b, "%s\"%s\":\"m-%d.safetensors\"", n++ ? "," : "", name,
-                       strcmp(name, moved) == 0 ? 3 - shard : shard);
-        }
-    if (strcmp(skip, "add") == 0) buf_puts(&b, ",\"1.gone\":\"m-1.safetensors\"");
-    buf_puts(&b, "}}");
+    put_valid_index(&b, skip, moved);
+    if (strcmp(skip, "add") == 0) {
+        b.n -= 2; /* the closing braces */
+        buf_puts(&b, ",\"1.gone\":\"m-1.safetensors\"}}");
+    }
     temp_folder_write(dir, "model.safetensors.index.json", buf_view(&b));
     buf_free(&b);
 }
