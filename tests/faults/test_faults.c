@@ -129,10 +129,16 @@ int main(void)
     if (!mkdtemp(folder)) return 1;
     static struct CMUnitTest tests[64];
     size_t n = 0;
-    for (size_t i = 0; i < n_base_scenarios + n_model_scenarios; i++) {
-        const struct scenario *s =
-            i < n_base_scenarios ? &base_scenarios[i] : &model_scenarios[i - n_base_scenarios];
-        tests[n++] = (struct CMUnitTest){s->name, every_call_fails, NULL, NULL, (void *)(uintptr_t)s};
-    }
+    const struct {
+        const struct scenario *scenarios;
+        size_t n;
+    } parts[] = {{base_scenarios, n_base_scenarios},
+                 {format_scenarios, n_format_scenarios},
+                 {model_scenarios, n_model_scenarios}};
+    for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
+        for (size_t i = 0; i < parts[p].n; i++) {
+            const struct scenario *s = &parts[p].scenarios[i];
+            tests[n++] = (struct CMUnitTest){s->name, every_call_fails, NULL, NULL, (void *)(uintptr_t)s};
+        }
     return _cmocka_run_group_tests("faults", tests, n, NULL, remove_folder);
 }

@@ -126,7 +126,7 @@ static void hostile_values_are_refused(void **state)
          {.type = VALUE_ARRAY, .item_type = VALUE_INT, .n_items = 1, .integers = &(int64_t){3}}},
         {STR("empty"), {.type = VALUE_ARRAY}},
         {STR("max"), {.type = VALUE_INT, .integer = INT64_MAX}},
-        {STR("nan"), {.type = VALUE_FLOAT, .real = NAN}},
+        {STR("nan"), {.type = VALUE_FLOAT, .real = (double)NAN}},
         {STR("negative"), {.type = VALUE_INT, .integer = -1}},
         {STR("null"), {.type = VALUE_NULL}},
         {STR("real"), {.type = VALUE_FLOAT, .real = 2.5}},
@@ -162,7 +162,7 @@ static void hostile_values_are_refused(void **state)
     assert_ok(metadata_float(&x, &m, "real", 0, 9, &err));
     assert_true(x == 2.5);
     assert_ok(metadata_float(&x, &m, "max", 0, 1e300, &err));
-    assert_error(metadata_float(&x, &m, "nan", -INFINITY, INFINITY, &err), STATUS_FORMAT,
+    assert_error(metadata_float(&x, &m, "nan", -HUGE_VAL, HUGE_VAL, &err), STATUS_FORMAT,
                  "f: key 'nan': expected -inf to inf, found nan");
     assert_error(metadata_float(&x, &m, "real", 3, 9, &err), STATUS_FORMAT,
                  "f: key 'real': expected 3 to 9, found 2.5");
