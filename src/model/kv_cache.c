@@ -1,6 +1,8 @@
 /* The F16 cache of keys and values: see attention.h. */
 #include "model/attention.h"
 
+#include <sys/mman.h>
+
 /* Bytes of keys (or of values) alone; UINT64_MAX when the product leaves 64 bits. */
 static uint64_t half_bytes(int n_layers, int n_kv_heads, int head_dim, int n_ctx)
 {
@@ -24,6 +26,9 @@ int kv_cache_init(struct kv_cache *c, int n_layers, int n_kv_heads, int head_dim
         .n_layers = n_layers, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .n_ctx = n_ctx};
     int rc = arena_init(&c->arena, kv_cache_bytes(n_layers, n_kv_heads, head_dim, n_ctx), "KV cache", err);
     if (rc != STATUS_OK) return rc;
+    /* Each head's rows begin far apart: huge pages would take the memory of a full context for the first
+     * token. */
+    madvise(c->arena.base, c->arena.size, MADV_NOHUGEPAGE);
     uint64_t half = half_bytes(n_layers, n_kv_heads, head_dim, n_ctx);
     c->k = arena_alloc(&c->arena, half);
     c->v = arena_alloc(&c->arena, half);
