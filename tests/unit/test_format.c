@@ -288,6 +288,47 @@ static void negative_numbers_keep_their_sign(void **state)
     temp_folder_remove(&dir);
 }
 
+static void every_kind_of_value_comes_back(void **state)
+{
+    (void)state;
+    struct temp_folder dir;
+    struct gguf_writer *w = NULL;
+    struct checkpoint *c = NULL;
+    struct buf out;
+    const struct str words[] = {STR(""), STR("two")};
+    const double reals[] = {0.5, -3};
+    const int64_t truths[] = {1, 0};
+    temp_folder_make(&dir);
+    const char *path = temp_folder_path(&dir, "m.gguf");
+    assert_ok(gguf_writer_open(&w, path, 32, &err));
+    assert_ok(gguf_float(w, "f32", GGUF_F32, 0.1, &err));
+    assert_ok(gguf_float(w, "f64", GGUF_F64, 0.1, &err));
+    assert_ok(
+        gguf_metadata(w, STR("bool"), GGUF_BOOL, &(struct value){.type = VALUE_BOOL, .boolean = true}, &err));
+    assert_ok(gguf_string(w, "text", "\xE2\x82\xAC", &err));
+    struct value list = {.type = VALUE_ARRAY, .item_type = VALUE_STRING, .n_items = 2, .strings = words};
+    assert_ok(gguf_metadata(w, STR("words"), GGUF_STRING, &list, &err));
+    list = (struct value){.type = VALUE_ARRAY, .item_type = VALUE_FLOAT, .n_items = 2, .reals = reals};
+    assert_ok(gguf_metadata(w, STR("reals"), GGUF_F32, &list, &err));
+    list = (struct value){.type = VALUE_ARRAY, .item_type = VALUE_BOOL, .n_items = 2, .integers = truths};
+    assert_ok(gguf_metadata(w, STR("truths"), GGUF_BOOL, &list, &err));
+    list = (struct value){.type = VALUE_ARRAY};
+    assert_ok(gguf_metadata(w, STR("none"), GGUF_STRING, &list, &err));
+    assert_ok(gguf_writer_finish(w, &err));
+    assert_ok(checkpoint_open(&c, path, &err));
+    buf_init(&out, 1000);
+    print_metadata(&out, checkpoint_metadata(c));
+    assert_string_equal(buf_cstr(&out),
+                        "bool=true\nf32=0.1!\nf64=0.1!\nnone=null[]\nreals=float[0.5!,-3!]\n"
+                        "text='\xE2\x82\xAC'\ntruths=bool[true,false]\nwords=string['','two']\n");
+    double x = 0;
+    assert_ok(metadata_float(&x, checkpoint_metadata(c), "f32", 0, 1, &err));
+    assert_true(x == (double)0.1f);
+    buf_free(&out);
+    checkpoint_close(c);
+    temp_folder_remove(&dir);
+}
+
 /* A checkpoint's tensors as a writer-independent list, compared between what was declared and what is read.
  */
 static void writers_and_readers_agree(void **state)
@@ -666,6 +707,7 @@ int main(void)
         cmocka_unit_test(gguf_is_read),
         cmocka_unit_test(truncated_files_are_refused),
         cmocka_unit_test(negative_numbers_keep_their_sign),
+        cmocka_unit_test(every_kind_of_value_comes_back),
         cmocka_unit_test(writers_and_readers_agree),
         cmocka_unit_test(writers_refuse_what_readers_would),
         cmocka_unit_test(sharded_folders_are_read),

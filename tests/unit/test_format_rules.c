@@ -398,6 +398,31 @@ static void index_rules(void **state)
     }
 }
 
+static void index_limits(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    struct shard_index x;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    for (int beyond = 0; beyond < 2; beyond++) {
+        buf_clear(&b);
+        buf_puts(&b, "{\"weight_map\":{");
+        for (int i = 0; i < INDEX_MAX_SHARDS + beyond; i++)
+            buf_printf(&b, "%s\"%d\":\"%d.safetensors\"", i ? "," : "", i, i);
+        buf_puts(&b, "}}");
+        assert_int_equal(shard_index_parse(&x, "f", buf_view(&b), &err), beyond ? STATUS_RANGE : STATUS_OK);
+        if (beyond)
+            assert_string_equal(err.text, "f: more than 4096 shards");
+        else
+            shard_index_free(&x);
+    }
+    buf_free(&b);
+    struct str large = {"{", INDEX_MAX_BYTES + 1}; /* refused by its size, unread */
+    assert_int_equal(shard_index_parse(&x, "f", large, &err), STATUS_RANGE);
+    assert_string_equal(err.text, "f: 100000001 bytes: at most 100000000 are allowed");
+}
+
 static void config_rules(void **state)
 {
     (void)state;
@@ -527,13 +552,10 @@ static void size_arithmetic_agrees_with_128_bit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gguf_rules),
-        cmocka_unit_test(safetensors_rules),
-        cmocka_unit_test(deep_json_is_refused),
-        cmocka_unit_test(index_rules),
-        cmocka_unit_test(config_rules),
-        cmocka_unit_test(config_limits),
-        cmocka_unit_test(size_arithmetic_agrees_with_128_bit),
+        cmocka_unit_test(gguf_rules),           cmocka_unit_test(safetensors_rules),
+        cmocka_unit_test(deep_json_is_refused), cmocka_unit_test(index_rules),
+        cmocka_unit_test(index_limits),         cmocka_unit_test(config_rules),
+        cmocka_unit_test(config_limits),        cmocka_unit_test(size_arithmetic_agrees_with_128_bit),
     };
     return cmocka_run_group_tests_name("format_rules", tests, NULL, NULL);
 }
