@@ -4,6 +4,7 @@
 #include "engine/engine.h"
 #include "format/checkpoint.h"
 #include "scenario.h"
+#include "text/tokenizer.h"
 
 static int checkpoint(const char *name, uint64_t *result, struct error *err)
 {
@@ -24,6 +25,31 @@ static int open_gguf(uint64_t *result, struct error *err)
 static int open_folder(uint64_t *result, struct error *err)
 {
     return checkpoint("tiny-hf", result, err);
+}
+
+static int tokenizer(const char *name, uint64_t *result, struct error *err)
+{
+    struct checkpoint *c = NULL;
+    struct tokenizer *t = NULL;
+    struct token_list ids = {0};
+    int rc = checkpoint_open(&c, scenario_model(name), err);
+    if (rc == STATUS_OK) rc = tokenizer_open(&t, c, err);
+    if (rc == STATUS_OK)
+        rc = tokenizer_encode(t, STR("hello world, <|im_start|> 1234 \xff and the rest"), true, &ids, err);
+    if (rc == STATUS_OK) *result = digest(0, ids.ids, ids.n * sizeof *ids.ids);
+    token_list_free(&ids);
+    tokenizer_close(t);
+    checkpoint_close(c);
+    return rc;
+}
+
+static int tokenizer_of_gguf(uint64_t *result, struct error *err)
+{
+    return tokenizer("tiny.gguf", result, err);
+}
+static int tokenizer_of_folder(uint64_t *result, struct error *err)
+{
+    return tokenizer("tiny-hf", result, err);
 }
 
 static const int32_t prompt[12] = {1, 5, 9, 40, 41, 42, 200, 260, 7, 8, 9, 2};
@@ -110,8 +136,12 @@ static int load(uint64_t *result, struct error *err)
 }
 
 const struct scenario model_scenarios[] = {
-    {"open GGUF", open_gguf, NULL},         {"open Hugging Face folder", open_folder, NULL},
-    {"engine and session", evaluate, NULL}, {"session_save", save, save_intact},
+    {"open GGUF", open_gguf, NULL},
+    {"open Hugging Face folder", open_folder, NULL},
+    {"tokenizer of GGUF", tokenizer_of_gguf, NULL},
+    {"tokenizer of folder", tokenizer_of_folder, NULL},
+    {"engine and session", evaluate, NULL},
+    {"session_save", save, save_intact},
     {"session_load", load, NULL},
 };
 const size_t n_model_scenarios = sizeof model_scenarios / sizeof *model_scenarios;

@@ -7,7 +7,7 @@
         tiny-hf/            the same as a Hugging Face folder: F32 safetensors in two shards, tokenizer.json
         alien.gguf          an architecture that nobody has
 
-Greedy decoding never ends by itself: the logit of the end token is half of another token's, so it is never the largest."""
+Greedy decoding never ends by itself: the logit of a control token is half of another token's, so it is never the largest."""
 import json
 import pathlib
 import random
@@ -70,8 +70,8 @@ def weights(n_vocab):
 
     w = {"model.embed_tokens.weight": matrix(n_vocab, DIM, 1.0), "model.norm.weight": norm(DIM)}
     rows, cols, head = matrix(n_vocab, DIM, 0.4)
-    for end in (0, 2):  # <|endoftext|> and <|im_end|>
-        head[end * DIM:(end + 1) * DIM] = [x / 2 for x in head[40 * DIM:41 * DIM]]
+    for control in range(len(SPECIAL)):
+        head[control * DIM:(control + 1) * DIM] = [x / 2 for x in head[40 * DIM:41 * DIM]]
     w["lm_head.weight"] = rows, cols, head
     for i in range(N_LAYERS):
         p = f"model.layers.{i}."

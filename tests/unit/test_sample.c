@@ -212,13 +212,13 @@ static void exp_is_exact_enough(void **state)
     struct rng r;
     rng_seed(&r, 7);
     assert_true(exp_nonpositive(0) == 1);
-    assert_true(exp_nonpositive(-INFINITY) == 0);
+    assert_true(exp_nonpositive(-HUGE_VAL) == 0);
     assert_true(exp_nonpositive(-708) == 0);
     assert_true(exp_nonpositive(-1e300) == 0);
     for (int i = 0; i < 200000; i++) {
         double x = -rng_double(&r) * (i % 2 ? 1 : 700), y = exp_nonpositive(x);
         long double exact = expl((long double)x);
-        assert_true(fabsl((long double)y - exact) <= 2 * (long double)(nextafter(y, INFINITY) - y));
+        assert_true(fabsl((long double)y - exact) <= 2 * (long double)(nextafter(y, HUGE_VAL) - y));
     }
     /* Recorded: another machine or compiler must give the same bits. */
     const double recorded[][2] = {{-0.1, 0x1.cf46d99d52b3ap-1},
