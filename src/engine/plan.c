@@ -27,10 +27,10 @@ static int refuse(const struct memory_plan *p, struct error *err)
 {
     return error_set(
         err, STATUS_NOMEM,
-        "the model needs %.2f GB: weights %.2f GB, context of %d tokens %.2f GB (%.1f KB per token), scratch "
-        "%.2f GB; there is %.2f GB (%s)",
-        (double)p->total_bytes / 1e9, (double)p->weight_bytes / 1e9, p->n_ctx, (double)p->state_bytes / 1e9,
-        (double)p->state_bytes_per_token / 1e3, (double)p->scratch_bytes / 1e9, (double)p->budget_bytes / 1e9,
+        "the model needs %.1f MB: weights %.1f MB, context of %d tokens %.1f MB (%.1f KB per token), scratch "
+        "%.1f MB; there is %.1f MB (%s)",
+        (double)p->total_bytes / 1e6, (double)p->weight_bytes / 1e6, p->n_ctx, (double)p->state_bytes / 1e6,
+        (double)p->state_bytes_per_token / 1e3, (double)p->scratch_bytes / 1e6, (double)p->budget_bytes / 1e6,
         p->budget_source);
 }
 
