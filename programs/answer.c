@@ -151,6 +151,7 @@ int answer_generate(struct answer *a, const struct token_list *prompt, struct er
         .starts_thinking = a->format && chat_starts_thinking(a->format, !a->options->no_think),
         .sampler = a->sampler,
         .max_tokens = a->options->max_tokens,
+        .n_draft = a->options->n_draft,
         .cancel = &a->cancel,
         .on_event = on_event,
         .ctx = &s,
@@ -197,6 +198,7 @@ void answer_report(const struct answer *a)
     if (u->n_prompt > u->n_reused && u->prefill_s > 0)
         buf_printf(&line, "%d read at %.0f/s, ", u->n_prompt - u->n_reused,
                    (u->n_prompt - u->n_reused) / u->prefill_s);
+    if (u->n_drafted > 0) buf_printf(&line, "%d of %d guesses right, ", u->n_accepted, u->n_drafted);
     buf_printf(&line, "context %d/%d\n", n, n_ctx);
     sgr_text(&out, SGR_DIM, buf_view(&line), a->err.sgr);
     if (a->stop == CHAT_STOP_CONTEXT) {

@@ -50,6 +50,14 @@ const struct command commands[N_COMMANDS] = {
         "Prints instruction sets, cores, memory, limits, disk speed, and what fetching models needs.\n",
         "fathom doctor\n",
         cmd_doctor},
+    [COMMAND_SYNTH] = {"synth", "", 0, 0, "write a random DeepSeek V4 checkpoint",
+        "Writes a model of random numbers in the layout and number formats of the official release: for tests, benchmarks, "
+        "and to see what a configuration needs before downloading it. Values depend on the seed and the tensor's name, so a "
+        "slice of layers holds the same numbers as the whole. A byte-level tokenizer with V4's control tokens comes with it.\n",
+        "fathom synth -o tiny-v4 # a few megabytes\n"
+        "fathom run -m tiny-v4 --mtp 2 -p hello # noise, by V4\n"
+        "fathom synth --real-dims flash --layers 4 -o f4 # 18 GB\n",
+        cmd_synth},
     [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",
         "The same text as COMMAND --help.\n",
         "fathom help run\n",

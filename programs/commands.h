@@ -14,6 +14,7 @@ enum command_id {
     COMMAND_LOGITS,
     COMMAND_BENCH,
     COMMAND_DOCTOR,
+    COMMAND_SYNTH,
     COMMAND_HELP,
     COMMAND_COMPLETION,
     N_COMMANDS,
@@ -49,6 +50,7 @@ int cmd_tokenize(const struct options *o, struct error *err);
 int cmd_logits(const struct options *o, struct error *err);
 int cmd_bench(const struct options *o, struct error *err);
 int cmd_doctor(const struct options *o, struct error *err);
+int cmd_synth(const struct options *o, struct error *err);
 int cmd_help(const struct options *o, struct error *err);
 int cmd_completion(const struct options *o, struct error *err);
 

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "engine/engine.h"
 #include "models.h"
+#include "runtime.h"
 #include "term/visible.h"
 
 /* "name          value"; the value may come from the file. */
@@ -106,8 +107,11 @@ int cmd_inspect(const struct options *o, struct error *err)
     struct checkpoint *c = NULL;
     struct model *m = NULL;
     const struct model_row *row;
+    struct model_options mo;
+    int rc = numerics_parse(&mo.numerics, o->numerics, err);
+    if (rc != STATUS_OK) return exit_code(rc);
     buf_init(&path, 4096);
-    int rc = model_resolve(&path, o->n_args > 0 ? o->args[0] : NULL, &row, err);
+    rc = model_resolve(&path, o->n_args > 0 ? o->args[0] : NULL, &row, err);
     if (rc == STATUS_OK) rc = checkpoint_open(&c, buf_cstr(&path), err);
     if (rc != STATUS_OK) {
         buf_free(&path);
@@ -118,7 +122,7 @@ int cmd_inspect(const struct options *o, struct error *err)
     linef("file", "%s, %.1f MB", checkpoint_kind(c) == CHECKPOINT_GGUF ? "GGUF" : "safetensors",
           mb(checkpoint_bytes(c)));
     struct error why;
-    if (model_open(&m, c, NULL, &why) != STATUS_OK) {
+    if (model_open(&m, c, &mo, &why) != STATUS_OK) {
         m = NULL;
         linef("cannot run", "%s", why.text); /* what the file holds is still worth knowing */
     } else {

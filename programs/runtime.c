@@ -13,15 +13,29 @@ double clock_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+int numerics_parse(enum numerics *out, const char *word, struct error *err)
+{
+    *out = NUMERICS_DEFAULT;
+    if (!word) return STATUS_OK;
+    if (strcmp(word, "exact") == 0)
+        *out = NUMERICS_EXACT;
+    else if (strcmp(word, "reference") == 0)
+        *out = NUMERICS_REFERENCE;
+    else
+        return error_set(err, STATUS_RANGE, "--numerics: expected exact or reference, found \"%.40s\"", word);
+    return STATUS_OK;
+}
+
 int runtime_open(struct runtime *r, const struct options *o, struct error *err)
 {
     *r = (struct runtime){0};
     buf_init(&r->path, 4096);
-    int rc = model_resolve(&r->path, o->model, &r->row, err);
-    if (rc != STATUS_OK) return rc;
-    double start = clock_s();
     struct engine_options eo = {
         .n_threads = o->n_threads, .isa = o->isa, .ram_bytes = o->ram_bytes, .n_ctx = o->n_ctx};
+    int rc = numerics_parse(&eo.numerics, o->numerics, err);
+    if (rc == STATUS_OK) rc = model_resolve(&r->path, o->model, &r->row, err);
+    if (rc != STATUS_OK) return rc;
+    double start = clock_s();
     rc = engine_open(&r->engine, buf_cstr(&r->path), &eo, err);
     if (rc == STATUS_OK) rc = tokenizer_open(&r->tokenizer, engine_checkpoint(r->engine), err);
     if (rc == STATUS_OK) rc = session_open(&r->session, r->engine, err);

@@ -22,6 +22,8 @@ struct runtime {
 int runtime_open(struct runtime *r, const struct options *o, struct error *err);
 void runtime_close(struct runtime *r);
 
+/* --numerics as the engine takes it; STATUS_RANGE for an unknown word. */
+int numerics_parse(enum numerics *out, const char *word, struct error *err);
 /* Seconds of a clock that only goes forward. */
 double clock_s(void);
 /* Appends everything that standard input holds, at most in->max. */

@@ -66,6 +66,7 @@ struct chat_usage {
     int n_prompt;    /* prompt tokens */
     int n_reused;    /* of those, already in the session */
     int n_generated; /* sampled tokens, the one that ended the turn included */
+    int n_drafted, n_accepted; /* speculative decoding: guesses made and kept */
     double prefill_s, decode_s;
 };
 
@@ -77,6 +78,7 @@ struct generate_options {
     const struct str
         *stop; /* stop strings: end the answer and are no part of it; not looked for in reasoning */
     size_t n_stop;
+    int n_draft; /* guess this many tokens per step with the model's draft layers; 0: do not. Same text either way. */
     const atomic_bool *cancel; /* may be NULL; polled once per token and per prefill layer */
     void (*on_event)(void *ctx, const struct chat_event *e);
     void *ctx;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "chat/output.h"
+#include "engine/speculative.h"
 
 static double now_s(void)
 {
@@ -19,6 +20,10 @@ struct generation {
     struct session *session;
     const struct generate_options *o;
     struct sampler *sampler;
+    struct sampler *guesser; /* speculative decoding: draws what sampler is about to draw */
+    struct speculator *speculator;
+    int n_history; /* speculative decoding: tokens of the session that stand before the next choice */
+    enum chat_stop *stop;
     struct logit_bias *bias; /* the caller's, then -INFINITY for each row without a token */
     struct output output;
     struct chat_usage usage;
@@ -64,24 +69,71 @@ static int prefill(struct generation *g, const int32_t *prompt, int n_prompt, st
     return rc;
 }
 
-/* Samples until something stops it. *stop is the reason unless the parser found one of its own. */
-static int decode(struct generation *g, enum chat_stop *stop, struct error *err)
+/* Chooses the next token, n tokens of the session being its history, and hands it on. False: the answer ends,
+ * *g->stop being the reason unless the parser found one of its own. */
+static int choose(struct generation *g, const float *logits, int n, int32_t *id, bool *go_on,
+                  struct error *err)
+{
+    int rc = sampler_pick(g->sampler, logits, session_ids(g->session), n, id, NULL, err);
+    if (rc != STATUS_OK) return rc;
+    g->usage.n_generated++;
+    *go_on = output_token(&g->output, *id);
+    if (!*go_on) return STATUS_OK;
+    *go_on = false;
+    if (g->usage.n_generated == g->o->max_tokens)
+        *g->stop = CHAT_STOP_LENGTH;
+    else if (n == session_n_ctx(g->session))
+        *g->stop = CHAT_STOP_CONTEXT;
+    else
+        *go_on = true;
+    return STATUS_OK;
+}
+
+static int decode(struct generation *g, struct error *err)
 {
     const struct eval_options eval = {.n_logits = 1, .cancel = g->o->cancel};
     for (;;) {
         int32_t id;
-        if (is_cancelled(g->o)) return *stop = CHAT_STOP_CANCELLED, STATUS_OK;
-        int rc = sampler_pick(g->sampler, session_logits(g->session), session_ids(g->session),
-                              session_n_tokens(g->session), &id, NULL, err);
-        if (rc != STATUS_OK) return rc;
-        g->usage.n_generated++;
-        if (!output_token(&g->output, id)) return STATUS_OK;
-        if (g->usage.n_generated == g->o->max_tokens) return *stop = CHAT_STOP_LENGTH, STATUS_OK;
-        if (session_n_tokens(g->session) == session_n_ctx(g->session))
-            return *stop = CHAT_STOP_CONTEXT, STATUS_OK;
+        bool go_on;
+        if (is_cancelled(g->o)) return *g->stop = CHAT_STOP_CANCELLED, STATUS_OK;
+        int rc = choose(g, session_logits(g->session), session_n_tokens(g->session), &id, &go_on, err);
+        if (rc != STATUS_OK || !go_on) return rc;
         rc = session_eval(g->session, &id, 1, &eval, err);
         if (rc != STATUS_OK) return rc;
     }
+}
+
+static int pick_verified(void *ctx, const float *logits, int32_t *id, struct error *err)
+{
+    struct generation *g = ctx;
+    bool go_on;
+    int rc = choose(g, logits, g->n_history++, id, &go_on, err);
+    return rc == STATUS_OK && !go_on ? SPECULATIVE_STOP : rc;
+}
+
+/* A guess may be wrong: history is what is evaluated, errors become token 0. */
+static int32_t guess(void *ctx, const float *logits, int i)
+{
+    struct generation *g = ctx;
+    int32_t id = 0;
+    if (i == 0) sampler_follow(g->guesser, g->sampler);
+    if (sampler_pick(g->guesser, logits, session_ids(g->session), session_n_tokens(g->session), &id, NULL,
+                     NULL) != STATUS_OK)
+        id = 0;
+    return id;
+}
+
+static int decode_speculatively(struct generation *g, struct error *err)
+{
+    int32_t ids[SPECULATIVE_MAX_DRAFT + 1];
+    bool go_on;
+    int n = 1, rc = choose(g, session_logits(g->session), session_n_tokens(g->session), ids, &go_on, err);
+    while (rc == STATUS_OK && go_on) {
+        if (is_cancelled(g->o)) return *g->stop = CHAT_STOP_CANCELLED, STATUS_OK;
+        g->n_history = session_n_tokens(g->session) + 1;
+        rc = speculator_step(g->speculator, ids[n - 1], ids, &n, &go_on, err);
+    }
+    return rc;
 }
 
 /* Rows of the output that no token has, and tokens that only fill rows up, must not be drawn: models give
@@ -102,14 +154,22 @@ static int sampler_for(struct generation *g, const struct tokenizer *t, struct e
             g->bias[n++] = (struct logit_bias){id, -INFINITY};
     o.bias = g->bias;
     o.n_bias = n;
-    return sampler_open(&g->sampler, &o, n_vocab, err);
+    int rc = sampler_open(&g->sampler, &o, n_vocab, err);
+    return rc == STATUS_OK && g->o->n_draft > 0 ? sampler_open(&g->guesser, &o, n_vocab, err) : rc;
+}
+
+static int speculator_for(struct generation *g, struct error *err)
+{
+    const struct speculative_options o = {
+        .n_draft = g->o->n_draft, .pick = pick_verified, .guess = guess, .ctx = g};
+    return g->o->n_draft > 0 ? speculator_open(&g->speculator, g->session, &o, err) : STATUS_OK;
 }
 
 int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *prompt, int n_prompt,
                   const struct generate_options *o, struct chat_usage *usage, struct error *err)
 {
-    struct generation g = {.session = s, .o = o};
     enum chat_stop stop = CHAT_STOP_END;
+    struct generation g = {.session = s, .o = o, .stop = &stop};
     int rc = STATUS_OK;
     if (n_prompt < 1)
         rc = error_set(err, STATUS_RANGE, "prompt: must have at least one token");
@@ -118,10 +178,11 @@ int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *p
                        session_n_ctx(s));
     if (rc == STATUS_OK) rc = output_init(&g.output, t, o, err);
     if (rc == STATUS_OK) rc = sampler_for(&g, t, err);
+    if (rc == STATUS_OK) rc = speculator_for(&g, err);
     if (rc == STATUS_OK) rc = prefill(&g, prompt, n_prompt, err);
     if (rc == STATUS_OK) {
         double start_s = now_s();
-        rc = decode(&g, &stop, err);
+        rc = g.speculator ? decode_speculatively(&g, err) : decode(&g, err);
         g.usage.decode_s = now_s() - start_s;
     }
     if (rc == STATUS_CANCELLED) {
@@ -129,9 +190,15 @@ int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *p
         rc = STATUS_OK;
     }
     if (rc == STATUS_OK) rc = output_end(&g.output, stop, err);
+    if (g.speculator) {
+        g.usage.n_drafted = (int)speculator_stats(g.speculator)->n_drafted;
+        g.usage.n_accepted = (int)speculator_stats(g.speculator)->n_accepted;
+    }
+    speculator_close(g.speculator);
     if (usage) *usage = g.usage;
     output_free(&g.output);
     sampler_close(g.sampler);
+    sampler_close(g.guesser);
     free(g.bias);
     return rc;
 }

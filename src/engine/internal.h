@@ -17,8 +17,8 @@ struct session {
     struct engine *engine;
     struct state *state;
     struct arena arena;
-    int32_t *ids;  /* (n_ctx); the first state->n_tokens are set */
-    float *logits; /* (n_vocab), of the last token */
+    int32_t *ids;    /* (n_ctx); the first state->n_tokens are set */
+    float *logits;   /* (n_vocab), of the last token */
     bool keep_draft; /* steps also keep what the model's draft layers start from */
 };
 

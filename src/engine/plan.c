@@ -13,6 +13,13 @@ static uint64_t add(uint64_t a, uint64_t b)
     return ck_add(a, b, &sum) ? sum : UINT64_MAX;
 }
 
+/* What another token costs, without what a state holds from the start. */
+static uint64_t bytes_per_token(const struct model *m)
+{
+    const int span = 1 << 17;
+    return (m->arch->state_bytes(m, span) - m->arch->state_bytes(m, 0) + (uint64_t)span / 2) / (uint64_t)span;
+}
+
 static void set_ctx(struct memory_plan *p, const struct model *m, int n_ctx, int n_batch)
 {
     p->n_ctx = n_ctx;
@@ -73,7 +80,7 @@ int memory_plan_make(struct memory_plan *p, const struct model *m, const struct 
                          n_ctx);
     if (m->max_run && n_batch > m->max_run) n_batch = m->max_run;
     p->n_ctx_wanted = n_ctx;
-    p->state_bytes_per_token = (m->arch->state_bytes(m, n_ctx) + (uint64_t)n_ctx / 2) / (uint64_t)n_ctx;
+    p->state_bytes_per_token = bytes_per_token(m);
     set_ctx(p, m, n_ctx, n_batch);
     if (p->total_bytes > p->budget_bytes && !o->n_ctx) shrink(p, m, n_ctx, n_batch);
     return p->total_bytes <= p->budget_bytes ? STATUS_OK : refuse(p, err);

@@ -120,24 +120,26 @@ static int make_draft(struct speculator *sp, int32_t newest, int32_t *ids, int *
 }
 
 int speculator_step(struct speculator *sp, int32_t newest, int32_t ids[SPECULATIVE_MAX_DRAFT + 1], int *n,
-                    struct error *err)
+                    bool *go_on, struct error *err)
 {
     struct session *s = sp->session;
     int32_t tokens[SPECULATIVE_MAX_DRAFT + 1] = {newest};
     int n_guesses = 0, before = s->state->n_tokens, rc = STATUS_OK;
     double start = now_s();
     *n = 0;
+    *go_on = true;
     if (choose_way(sp)) rc = make_draft(sp, newest, tokens + 1, &n_guesses, err);
     if (rc != STATUS_OK) return rc;
     struct eval_options eval = {.n_logits = n_guesses + 1, .logits = sp->logits};
     rc = session_eval(s, tokens, n_guesses + 1, &eval, err);
     if (rc != STATUS_OK) return rc;
-    bool go_on = true;
-    for (int i = 0; i <= n_guesses && go_on; i++) {
+    bool right = true;
+    for (int i = 0; i <= n_guesses && right; i++) {
         rc = sp->o.pick(sp->o.ctx, sp->logits + (size_t)i * (size_t)s->engine->model->n_vocab, &ids[i], err);
         if (rc < 0) return rc;
         *n = i + 1;
-        go_on = rc != SPECULATIVE_STOP && i < n_guesses && ids[i] == tokens[i + 1];
+        *go_on = rc != SPECULATIVE_STOP;
+        right = *go_on && i < n_guesses && ids[i] == tokens[i + 1];
     }
     rc = session_rewind(s, before + *n, err); /* newest and the guesses that were right */
     if (rc != STATUS_OK) return rc;

@@ -35,9 +35,10 @@ int speculator_open(struct speculator **out, struct session *s, const struct spe
                     struct error *err);
 void speculator_close(struct speculator *sp); /* accepts NULL; the session forgets the draft state */
 /* newest: chosen already, not evaluated. Evaluates it and yields the tokens that follow: ids[0, *n), 1 ..
- * n_draft + 1 of them, the last one again not evaluated. */
+ * n_draft + 1 of them, the last one again not evaluated. *go_on is false when pick said that the last one
+ * ends the text. */
 int speculator_step(struct speculator *sp, int32_t newest, int32_t ids[SPECULATIVE_MAX_DRAFT + 1], int *n,
-                    struct error *err);
+                    bool *go_on, struct error *err);
 const struct speculative_stats *speculator_stats(const struct speculator *sp);
 
 #endif

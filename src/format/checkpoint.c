@@ -247,6 +247,28 @@ int checkpoint_open(struct checkpoint **out, const char *path, struct error *err
     return rc;
 }
 
+int checkpoint_open_config(struct checkpoint **out, const char *path, struct error *err)
+{
+    struct buf text;
+    int rc = read_text(&text, path, CONFIG_MAX_BYTES, err);
+    struct checkpoint *c = rc == STATUS_OK ? calloc(1, sizeof *c) : NULL;
+    if (c) c->path = strdup(path);
+    if (rc == STATUS_OK && (!c || !c->path))
+        rc = error_set(err, STATUS_NOMEM, "%s: out of memory for a configuration", path);
+    if (rc == STATUS_OK) rc = config_init(&c->config, err);
+    if (rc == STATUS_OK) rc = config_add(&c->config, path, buf_view(&text), "", err);
+    if (rc == STATUS_OK) rc = metadata_sort(c->config.entries, c->config.n, path, err);
+    buf_free(&text);
+    if (rc != STATUS_OK) {
+        checkpoint_close(c);
+        return rc;
+    }
+    c->kind = CHECKPOINT_HF;
+    c->metadata = (struct metadata){c->path, c->config.n, c->config.entries};
+    *out = c;
+    return STATUS_OK;
+}
+
 void checkpoint_close(struct checkpoint *c)
 {
     if (!c) return;

@@ -21,6 +21,8 @@ struct checkpoint;
 /* path: a .gguf file, a folder with config.json, or a .safetensors file (whose folder then supplies the
  * rest). */
 int checkpoint_open(struct checkpoint **out, const char *path, struct error *err);
+/* The configuration alone, without tensors: path is a config.json. */
+int checkpoint_open_config(struct checkpoint **out, const char *path, struct error *err);
 void checkpoint_close(struct checkpoint *c); /* accepts NULL */
 
 enum checkpoint_kind checkpoint_kind(const struct checkpoint *c);

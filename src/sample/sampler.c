@@ -83,6 +83,11 @@ int sampler_open(struct sampler **out, const struct sampler_options *o, int n_vo
     return STATUS_OK;
 }
 
+void sampler_follow(struct sampler *s, const struct sampler *from)
+{
+    s->rng = from->rng;
+}
+
 void sampler_close(struct sampler *s)
 {
     if (!s) return;

@@ -47,6 +47,8 @@ struct sampler_options sampler_defaults(void);
 int sampler_check(const struct sampler_options *o, int n_vocab, struct error *err);
 int sampler_open(struct sampler **out, const struct sampler_options *o, int n_vocab, struct error *err);
 void sampler_close(struct sampler *s); /* accepts NULL */
+/* s will draw the numbers that `from` is about to draw: for guessing its choice (speculative decoding). */
+void sampler_follow(struct sampler *s, const struct sampler *from);
 /* logits (n_vocab): finite or -INFINITY, which forbids a token. history: the sequence so far (n ids), newest
  * last. *logprob (may be NULL) is the natural log probability of the chosen token after steps 1 and 2, at
  * temperature 1. STATUS_NONFINITE: a logit is NaN or +infinity, or no token is possible. Allocates nothing.

@@ -12,6 +12,13 @@ static int byte_of(uint32_t cp)
     return i <= 0x20 ? i : i < 67 ? 0x7F + i - 0x21 : 0xAD;
 }
 
+uint32_t byte_alphabet(uint8_t byte)
+{
+    uint32_t cp = byte;
+    if (byte_of(cp) == (int)cp) return cp;
+    return 0x100 + (cp <= 0x20 ? cp : cp < 0xAD ? cp - 0x7F + 0x21 : 67);
+}
+
 bool byte_alphabet_decode(struct buf *out, struct str spelling)
 {
     buf_clear(out);

@@ -55,6 +55,9 @@ const char *tokenizer_name(const struct tokenizer *t);
 /* The model's chat template text if it has one: only ever looked at to recognise the chat format. */
 struct str tokenizer_chat_template(const struct tokenizer *t);
 
+/* The character that spells a byte in byte-level vocabularies. */
+uint32_t byte_alphabet(uint8_t byte);
+
 /* Incremental decoding: emits only whole characters; ill-formed bytes become U+FFFD; see flush for what is
  * left. */
 struct detokenizer {
