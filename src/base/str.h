@@ -15,7 +15,10 @@ struct str {
 #define STR_ARG(s)   (int)(s).n, (s).p /* for "%.*s" */
 
 static inline struct str str_from(const char *z) { return (struct str){z, z ? strlen(z) : 0}; }
-static inline struct str str_slice(struct str s, size_t from, size_t to) { return (struct str){s.p + from, to - from}; }
+static inline struct str str_slice(struct str s, size_t from, size_t to)
+{
+    return (struct str){from ? s.p + from : s.p, to - from}; /* of an empty view too, whose p may be NULL */
+}
 static inline bool str_equal(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

@@ -250,11 +250,11 @@ void markdown_render_fence(struct markdown_rows *out, const struct str *lang,
     struct str name = lang ? *lang : (struct str){0};
     for (size_t i = 0; i < name.n; i++)
         if (name.p[i] == ' ' || name.p[i] == '\t') name.n = i;
-    name.n = width_fit(name, cols > 8 ? cols - 6 : 2);
     if (look->level == SGR_PLAIN) {
         buf_puts(&out->bytes, "```");
-        if (lang) buf_str(&out->bytes, *lang);
+        buf_str(&out->bytes, name);
     } else {
+        name.n = width_fit(name, cols > 8 ? cols - 6 : 2);
         sgr_set(&out->bytes, SGR_DIM, look->level);
         for (; used < (name.n ? 2 : cols); used++) buf_puts(&out->bytes, "\xE2\x94\x80");
         if (name.n > 0) {

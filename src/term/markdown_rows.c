@@ -45,6 +45,18 @@ struct str markdown_rows_get(const struct markdown_rows *r, size_t id)
     return str_slice(buf_view(&r->bytes), id ? r->row[id - 1].end : 0, r->row[id].end);
 }
 
+/* Code has been expanded before; elsewhere a tab is a blank. */
+static void append_without_tabs(struct buf *out, struct str s)
+{
+    for (const char *tab; s.n > 0 && (tab = memchr(s.p, '\t', s.n));) {
+        size_t n = (size_t)(tab - s.p);
+        buf_append(out, s.p, n);
+        buf_putc(out, ' ');
+        s = str_slice(s, n + 1, s.n);
+    }
+    buf_str(out, s);
+}
+
 void markdown_rows_styled(struct markdown_rows *r, struct str text, const uint8_t *style,
                           enum sgr_level level)
 {
@@ -54,8 +66,7 @@ void markdown_rows_styled(struct markdown_rows *r, struct str text, const uint8_
         while (i < text.n && style[i] == style[from]) i++;
         if (style[from] != now) sgr_set(&r->bytes, style[from], level);
         now = style[from];
-        for (size_t at = from; at < i; at++)
-            buf_putc(&r->bytes, text.p[at] == '\t' ? ' ' : text.p[at]); /* code has none left */
+        append_without_tabs(&r->bytes, str_slice(text, from, i));
     }
     if (now != SGR_TEXT) sgr_set(&r->bytes, SGR_TEXT, level);
 }

@@ -11,17 +11,18 @@ struct styled_line {
 
 static void put(struct styled_line *l, struct str s, uint8_t style)
 {
+    if (s.n == 0 || !buf_reserve(&l->text, s.n) || !buf_reserve(&l->style, s.n)) return;
     buf_str(&l->text, s);
-    for (size_t i = 0; i < s.n; i++) buf_putc(&l->style, (char)style);
+    memset(l->style.p + l->style.n, style, s.n);
+    l->style.n += s.n;
 }
 
 static void put_cell_text(struct styled_line *l, const struct markdown_table *t, size_t from, size_t to,
                           uint8_t more)
 {
-    for (size_t i = from; i < to; i++) {
-        buf_putc(&l->text, t->text.p[i]);
-        buf_putc(&l->style, (char)(t->style[i] | more));
-    }
+    size_t start = l->style.n;
+    put(l, str_slice(t->text, from, to), 0);
+    for (size_t i = start; i < l->style.n; i++) l->style.p[i] = (char)(t->style[from + i - start] | more);
 }
 
 static void put_repeated(struct styled_line *l, const char *z, int n, uint8_t style)
@@ -32,6 +33,7 @@ static void put_repeated(struct styled_line *l, const char *z, int n, uint8_t st
 static void flush(struct styled_line *l, markdown_line_fn *line, void *ctx)
 {
     while (l->text.n > 0 && l->text.p[l->text.n - 1] == ' ') l->text.n--;
+    l->style.n = l->text.n;
     if (!l->text.failed && !l->style.failed) line(ctx, buf_view(&l->text), (const uint8_t *)l->style.p);
     buf_clear(&l->text);
     buf_clear(&l->style);

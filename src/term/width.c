@@ -24,10 +24,8 @@ static int cp_width(uint32_t cp)
     return utf8proc_charwidth((int32_t)cp);
 }
 
-/* The cluster at `at`: length, likely and largest width. */
-static size_t cluster(struct str s, size_t at, int *cols, int *cols_max)
+static size_t long_cluster(struct str s, size_t at, int *cols, int *cols_max)
 {
-    if (is_plain(s.p + at) && (at + 1 >= s.n || is_plain(s.p + at + 1))) return *cols = *cols_max = 1, 1;
     if (s.p[at] == '\n') return *cols = *cols_max = 0, 1;
     if (s.p[at] == '\t') return *cols = *cols_max = 1, 1;
     uint32_t cp;
@@ -47,6 +45,14 @@ static size_t cluster(struct str s, size_t at, int *cols, int *cols_max)
     *cols = is_wide || sum > 2 ? 2 : sum;
     *cols_max = sum > *cols ? sum : *cols;
     return end - at;
+}
+
+/* The cluster at `at`: length, likely and largest width. Most are one printable ASCII character before
+ * another. */
+static inline size_t cluster(struct str s, size_t at, int *cols, int *cols_max)
+{
+    if (is_plain(s.p + at) && (at + 1 >= s.n || is_plain(s.p + at + 1))) return *cols = *cols_max = 1, 1;
+    return long_cluster(s, at, cols, cols_max);
 }
 
 size_t width_next(struct str s, size_t at, int *cols)
@@ -72,8 +78,8 @@ size_t width_prev(struct str s, size_t at)
 
 int width_text(struct str s)
 {
-    int sum = 0, cols;
-    for (size_t i = 0; i < s.n; sum += cols) i += width_next(s, i, &cols);
+    int sum = 0, cols, cols_max;
+    for (size_t i = 0; i < s.n; sum += cols) i += cluster(s, i, &cols, &cols_max);
     return sum;
 }
 
