@@ -34,7 +34,7 @@ static int add_cuts(struct tokenizer *t, int32_t id, uint32_t rank, struct error
     return rc;
 }
 
-int sentencepiece_merges(struct tokenizer *t, const double *scores, struct error *err)
+int sentencepiece_merges(struct tokenizer *t, const double *scores, const char *name, struct error *err)
 {
     size_t n = 0;
     struct scored *order = malloc(((size_t)t->vocab.n + 1) * sizeof *order);
@@ -43,7 +43,8 @@ int sentencepiece_merges(struct tokenizer *t, const double *scores, struct error
     for (int32_t id = 0; id < t->vocab.n && rc == STATUS_OK; id++) {
         if (t->vocab.token[id].kind != TOKEN_NORMAL) continue;
         if (!isfinite(scores[id]))
-            rc = error_set(err, STATUS_FORMAT, "tokenizer.ggml.scores: score of token %d is not finite", id);
+            rc = error_set(err, STATUS_FORMAT, "%s: tokenizer.ggml.scores: score of token %d is not finite",
+                           name, id);
         order[n++] = (struct scored){scores[id], id};
     }
     qsort(order, n, sizeof *order, by_score_descending);

@@ -28,14 +28,14 @@ static int array_of(const struct value **out, const struct metadata *m, const ch
 static int read_vocab(struct tokenizer *t, const struct metadata *m, const struct value *tokens,
                       struct error *err)
 {
+    if (tokens->n_items == 0 || tokens->n_items > VOCAB_MAX)
+        return error_set(err, STATUS_FORMAT, "%s: tokenizer.ggml.tokens has %llu items, expected 1 to %d",
+                         m->file, (unsigned long long)tokens->n_items, VOCAB_MAX);
     const struct value *types = NULL;
     if (metadata_find(m, "tokenizer.ggml.token_type") || t->unit == UNIT_CHARACTER) {
         int rc = array_of(&types, m, "tokenizer.ggml.token_type", VALUE_INT, tokens->n_items, err);
         if (rc != STATUS_OK) return rc;
     }
-    if (tokens->n_items == 0 || tokens->n_items > VOCAB_MAX)
-        return error_set(err, STATUS_FORMAT, "%s: tokenizer.ggml.tokens has %llu items, expected 1 to %d",
-                         m->file, (unsigned long long)tokens->n_items, VOCAB_MAX);
     int rc = STATUS_OK;
     char name[300];
     snprintf(name, sizeof name, "%s: tokenizer.ggml.tokens", m->file);
@@ -147,7 +147,7 @@ static int read_all(struct tokenizer *t, const struct metadata *m, struct error 
         rc = read_merges(t, m, err);
     } else {
         rc = array_of(&scores, m, "tokenizer.ggml.scores", VALUE_FLOAT, tokens->n_items, err);
-        if (rc == STATUS_OK) rc = sentencepiece_merges(t, scores->reals, err);
+        if (rc == STATUS_OK) rc = sentencepiece_merges(t, scores->reals, m->file, err);
     }
     if (t->unit == UNIT_CHARACTER && t->vocab.n > 2) t->bos = 1, t->eos = 2; /* SentencePiece's own order */
     if (rc == STATUS_OK) rc = read_id(&t->bos, t, m, "tokenizer.ggml.bos_token_id", err);

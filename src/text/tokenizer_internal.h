@@ -53,6 +53,6 @@ void byte_alphabet_decode_side(struct buf *out, struct str spelling);
 /* Replaces the content of out by s with every U+2581 as a space. */
 void spaces_unescape(struct buf *out, struct str s);
 /* The merges that a SentencePiece model's scores stand for. scores: one per id. */
-int sentencepiece_merges(struct tokenizer *t, const double *scores, struct error *err);
+int sentencepiece_merges(struct tokenizer *t, const double *scores, const char *name, struct error *err);
 
 #endif

@@ -2,8 +2,9 @@
  *
  *     tokenize_batch MODEL [--special] < records
  *
- * MODEL is anything with a tokenizer or a tokenizer.json. Numbers are 32-bit, in the machine's byte order. A record is the
- * length of a text and the text. The answer to each is: number of ids, ids, 1 if their bytes joined are the text, else 0. */
+ * MODEL is anything with a tokenizer or a tokenizer.json. Numbers are 32-bit, in the machine's byte order. A
+ * record is the length of a text and the text. The answer to each is: number of ids, ids, 1 if their bytes
+ * joined are the text, else 0. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/file_map.h"
@@ -58,8 +59,10 @@ int main(int argc, char **argv)
     int rc = open_model(&t, &c, argv[1], &err);
     for (uint32_t n; rc == STATUS_OK && fread(&n, sizeof n, 1, stdin) == 1;) {
         char *p = malloc((size_t)n + 1);
-        if (!p || fread(p, 1, n, stdin) != n) rc = error_set(&err, STATUS_IO, "incomplete record of %u bytes", n);
-        else rc = answer(t, (struct str){p, n}, special, &err);
+        if (!p || fread(p, 1, n, stdin) != n)
+            rc = error_set(&err, STATUS_IO, "incomplete record of %u bytes", n);
+        else
+            rc = answer(t, (struct str){p, n}, special, &err);
         free(p);
     }
     if (rc != STATUS_OK) fprintf(stderr, "tokenize_batch: %s\n", err.text);
