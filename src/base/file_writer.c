@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/file_map.h"
@@ -17,24 +19,31 @@ static void release(struct file_writer *w)
     *w = (struct file_writer){.fd = -1};
 }
 
+static const char *name_now(const struct file_writer *w)
+{
+    return w->temporary ? w->temporary : w->path;
+}
+
 int file_writer_open(struct file_writer *w, const char *path, struct error *err)
 {
     struct buf name;
+    struct stat st;
     *w = (struct file_writer){.fd = -1};
+    bool replaces = stat(path, &st) != 0 || S_ISREG(st.st_mode);
     buf_init(&name, PATH_MAX_BYTES);
     buf_printf(&name, "%s.part.%ld", path, (long)getpid());
     if (!name.failed) {
         w->path = strdup(path);
-        w->temporary = strdup(buf_cstr(&name));
+        if (replaces) w->temporary = strdup(buf_cstr(&name));
     }
     buf_free(&name);
-    if (!w->path || !w->temporary) {
+    if (!w->path || (replaces && !w->temporary)) {
         release(w);
         return error_set(err, STATUS_NOMEM, "%s: the path is too long or memory is out", path);
     }
-    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    w->fd = open(name_now(w), O_WRONLY | O_CLOEXEC | (replaces ? O_CREAT | O_TRUNC : 0), 0644);
     if (w->fd >= 0) return STATUS_OK;
-    error_set(err, STATUS_IO, "%s: cannot create: %s", w->temporary, strerror(errno));
+    error_set(err, STATUS_IO, "%s: cannot create: %s", name_now(w), strerror(errno));
     release(w);
     return STATUS_IO;
 }
@@ -45,7 +54,7 @@ int file_writer_append(struct file_writer *w, const void *data, size_t bytes, st
     while (bytes > 0) {
         ssize_t n = write(w->fd, p, bytes);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return error_set(err, STATUS_IO, "%s: cannot write: %s", w->temporary, strerror(errno));
+        if (n <= 0) return error_set(err, STATUS_IO, "%s: cannot write: %s", name_now(w), strerror(errno));
         p += n;
         bytes -= (size_t)n;
         w->bytes += (uint64_t)n;
@@ -70,10 +79,14 @@ static int sync_folder(const char *path, struct error *err)
 int file_writer_commit(struct file_writer *w, struct error *err)
 {
     int rc = STATUS_OK;
-    if (fsync(w->fd) != 0)
+    if (w->temporary && fsync(w->fd) != 0)
         rc = error_set(err, STATUS_IO, "%s: cannot sync: %s", w->temporary, strerror(errno));
     if (close(w->fd) != 0 && rc == STATUS_OK)
-        rc = error_set(err, STATUS_IO, "%s: cannot close: %s", w->temporary, strerror(errno));
+        rc = error_set(err, STATUS_IO, "%s: cannot close: %s", name_now(w), strerror(errno));
+    if (!w->temporary) {
+        release(w);
+        return rc;
+    }
     if (rc == STATUS_OK && rename(w->temporary, w->path) != 0)
         rc = error_set(err, STATUS_IO, "%s: cannot rename to %s: %s", w->temporary, w->path, strerror(errno));
     if (rc == STATUS_OK)
@@ -86,10 +99,8 @@ int file_writer_commit(struct file_writer *w, struct error *err)
 
 void file_writer_abandon(struct file_writer *w)
 {
-    if (w->temporary) {
-        close(w->fd);
-        unlink(w->temporary);
-    }
+    if (w->path) close(w->fd);
+    if (w->temporary) unlink(w->temporary);
     release(w);
 }
 

@@ -1,5 +1,6 @@
 /* Files that appear whole or not at all: written piece by piece under a temporary name beside the final one,
- * synced, and renamed over it. */
+ * synced, and renamed over it. A path that is no regular file (a device, a pipe) is written to instead:
+ * renaming would put a file in its place. */
 #ifndef FATHOM_BASE_FILE_WRITER_H
 #define FATHOM_BASE_FILE_WRITER_H
 
@@ -8,7 +9,7 @@
 #include "base/error.h"
 
 struct file_writer {
-    char *path, *temporary; /* "PATH.part.PID" */
+    char *path, *temporary; /* "PATH.part.PID"; NULL: path itself is written to */
     int fd;
     uint64_t bytes; /* appended so far */
 };

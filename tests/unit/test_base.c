@@ -5,9 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/file_map.h"
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/rng.h"
@@ -242,6 +246,34 @@ static void rng_repeats(void **state)
     for (int i = 0; i < 1000; i++) assert_true(rng_below(&a, 7) < 7);
 }
 
+/* A pipe or device is written to; a rename would put a file in its place (and /dev/null would be gone). */
+static void atomic_write_keeps_pipes(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/fathom-test-XXXXXX", path[64], got[8] = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDWR | O_NONBLOCK); /* keeps the writer from waiting */
+    assert_true(reader >= 0);
+    struct error err;
+    assert_int_equal(file_write_atomic(path, "abc", 3, &err), STATUS_OK);
+    assert_int_equal(read(reader, got, sizeof got), 3);
+    assert_string_equal(got, "abc");
+    struct stat st;
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    close(reader);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/file", folder);
+    assert_int_equal(file_write_atomic(path, "abc", 3, &err), STATUS_OK);
+    assert_int_equal(file_write_atomic(path, "x", 1, &err), STATUS_OK);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 1);
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0); /* no temporary file is left */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +285,7 @@ int main(void)
         cmocka_unit_test(utf8_round_trips_and_refuses),
         cmocka_unit_test(pool_covers_every_item_once),
         cmocka_unit_test(rng_repeats),
+        cmocka_unit_test(atomic_write_keeps_pipes),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
