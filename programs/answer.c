@@ -202,10 +202,10 @@ void answer_report(const struct answer *a)
     buf_printf(&line, "context %d/%d\n", n, n_ctx);
     sgr_text(&out, SGR_DIM, buf_view(&line), a->err.sgr);
     if (a->stop == CHAT_STOP_CONTEXT) {
+        bool is_largest = n_ctx >= engine_model(a->runtime->engine)->n_ctx_max;
         buf_clear(&line);
-        buf_printf(&line, "the context of %d tokens is full: the answer ends here. %s\n", n_ctx,
-                   a->out.is_interactive ? "/reset starts anew; a larger --ctx holds more."
-                                         : "A larger --ctx holds more.");
+        buf_printf(&line, "the context of %d tokens is full: the answer ends here.%s%s\n", n_ctx,
+                   a->chats ? " /reset starts anew." : "", is_largest ? "" : " A larger --ctx holds more.");
         sgr_text(&out, SGR_WARNING, buf_view(&line), a->err.sgr);
     }
     term_write(&a->err, buf_view(&out), NULL);

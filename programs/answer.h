@@ -16,6 +16,7 @@ struct answer {
     const struct chat_format *format; /* NULL: plain completion */
     struct sampler_options sampler;
     struct term out, err;    /* standard output and error */
+    bool chats;              /* part of a conversation: what to do next is a /command */
     bool shows_markdown;     /* out is a terminal and the text is a chat's */
     atomic_bool cancel;      /* set by Ctrl-C while an answer is made */
     struct chat_usage usage; /* of the last answer */

@@ -235,8 +235,10 @@ static void turn(struct loop *l, struct str text)
                        "/reset starts anew, /save keeps what was said.",
                        ids.n, n_ctx);
     a->sampler.seed = l->seed + (uint64_t)l->n_answers;
+    if (rc == STATUS_OK) rc = term_set_mode(&a->out, TERM_QUIET, &err);
     if (rc == STATUS_OK) rc = answer_generate(a, &ids, &err);
     token_list_free(&ids);
+    if (term_set_mode(&a->out, TERM_COOKED, &err) != STATUS_OK) rc = err.code;
     bool answered = rc == STATUS_OK && a->text.n > 0;
     if (answered) rc = conversation_push(&l->talk, CHAT_ASSISTANT, buf_view(&a->text), &err);
     if (!answered || rc != STATUS_OK) conversation_pop(&l->talk);
@@ -281,6 +283,7 @@ int chat_loop(struct answer *a, struct error *err)
     struct buf history, folder;
     struct error warning = {0};
     struct runtime *r = a->runtime;
+    a->chats = true;
     buf_init(&history, 4096);
     buf_init(&folder, 4096);
     bool keeps =
@@ -295,6 +298,9 @@ int chat_loop(struct answer *a, struct error *err)
         if (warning.code != STATUS_OK) say(&l, SGR_WARNING, "%s", warning.text);
         say(&l, SGR_DIM, "%s, %d tokens of context. /help lists commands, Ctrl-D leaves.",
             r->row ? r->row->title : buf_cstr(&r->path), session_n_ctx(r->session));
+        if (engine_plan(r->engine)->n_ctx_wanted > session_n_ctx(r->session))
+            say(&l, SGR_WARNING, "The model knows contexts of %d tokens; memory allows the smaller one.",
+                engine_plan(r->engine)->n_ctx_wanted);
         rc = read_turns(&l, err);
     }
     line_editor_close(l.editor);

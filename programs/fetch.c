@@ -104,8 +104,9 @@ static int child_run(struct fetch *f, const char *const argv[], int out_fd, int 
 
     while (waitpid(pid, status, WNOHANG) == 0) {
         nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+        if (out_fd >= 0) continue; /* unpacking is quick, and its bytes are counted already */
         tree_bytes = 0;
-        if (out_fd < 0) nftw(tmp, tree_add, 8, FTW_PHYS);
+        nftw(tmp, tree_add, 8, FTW_PHYS);
         uint64_t shown = f->bytes_done + tree_bytes;
         progress_update(&f->progress, shown < f->row->bytes ? shown : f->row->bytes);
     }
@@ -343,6 +344,7 @@ int model_fetch(const struct model_row *row, struct error *err)
             fprintf(stderr, "%s %s (%.0f MB, %s) to %s\n", f.n_done ? "going on with" : "fetching",
                     row->title, (double)row->bytes / 1e6, row->licence, buf_cstr(&target));
             progress_start(&f.progress, &f.term, f.label, PROGRESS_BYTES, NULL, row->bytes);
+            f.progress.resumed = f.progress.done = f.bytes_done;
             for (int part = f.n_done + 1; rc == STATUS_OK && part <= row->n_parts; part++) {
                 rc = part_fetch(&f, part, err);
                 progress_update(&f.progress, f.bytes_done);

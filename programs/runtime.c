@@ -26,6 +26,16 @@ int numerics_parse(enum numerics *out, const char *word, struct error *err)
     return STATUS_OK;
 }
 
+/* What to do about a model that does not fit. */
+static void add_hint(const struct options *o, struct error *err)
+{
+    size_t n = strlen(err->text);
+    snprintf(err->text + n, sizeof err->text - n, "; %s",
+             o->n_ctx       ? "a smaller --ctx needs less"
+             : o->ram_bytes ? "a larger --ram allows more"
+                            : "end other programs, or take a smaller model");
+}
+
 int runtime_open(struct runtime *r, const struct options *o, struct error *err)
 {
     *r = (struct runtime){0};
@@ -37,6 +47,7 @@ int runtime_open(struct runtime *r, const struct options *o, struct error *err)
     if (rc != STATUS_OK) return rc;
     double start = clock_s();
     rc = engine_open(&r->engine, buf_cstr(&r->path), &eo, err);
+    if (rc == STATUS_NOMEM) add_hint(o, err);
     if (rc == STATUS_OK) rc = tokenizer_open(&r->tokenizer, engine_checkpoint(r->engine), err);
     if (rc == STATUS_OK) rc = session_open(&r->session, r->engine, err);
     r->load_s = clock_s() - start;

@@ -54,7 +54,7 @@ void progress_line(const struct progress *p, double now, int cols, struct buf *o
 {
     struct buf tail;
     buf_init(&tail, 256);
-    double seconds = now - p->t_start, rate = seconds > 0 ? (double)p->done / seconds : 0;
+    double seconds = now - p->t_start, rate = seconds > 0 ? (double)(p->done - p->resumed) / seconds : 0;
     double part = p->total ? (double)p->done / (double)p->total : 0;
     if (part > 1) part = 1;
     size_t fits[4] = {0};

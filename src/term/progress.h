@@ -15,6 +15,7 @@ struct progress {
     const char *item;  /* name of what is counted, "tokens"; unused for bytes */
     enum progress_unit unit;
     uint64_t total, done; /* total 0: unknown */
+    uint64_t resumed;     /* part of done that was there before the start: it has no rate */
     double t_start, t_shown;
     bool is_shown; /* a line stands on the terminal */
     int delay_ms;  /* nothing is shown for work that ends sooner */
