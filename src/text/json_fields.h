@@ -5,8 +5,8 @@
 
 #include "base/json.h"
 
-/* For values too big to be read twice: reads the value at r and returns a status, or leaves it and returns 1.
- */
+/* For values too big to be read twice: reads the value at r and returns a status, or leaves it and
+ * returns 1. */
 typedef int json_in_place_fn(void *ctx, struct json_reader *r);
 
 struct json_field {
@@ -16,8 +16,7 @@ struct json_field {
     bool seen;
 };
 
-/* Fills the n fields from the object in text. Errors: no object, malformed, text behind it, or a key twice.
- */
+/* Fills the n fields from the object in text. Errors: no object, malformed, text behind it, a key twice. */
 int json_fields_read(struct json_field *f, int n, struct str text, const char *name, struct error *err);
 /* The same for the object at r, which is left behind it. */
 int json_fields_read_at(struct json_field *f, int n, struct json_reader *r, void *ctx, const char *name,

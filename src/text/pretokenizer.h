@@ -3,8 +3,7 @@
  * A pre-tokenizer is a sequence of splits. A split stands for one regular expression of the model's
  * tokenizer; as there, every match is a piece, every stretch between matches is a piece, and each split works
  * inside the pieces of the one before, whose ends look to it like the ends of the text. The expressions are
- * matched by hand-written scanners in linear time. An ill-formed byte counts as a character of no category.
- */
+ * matched by hand-written scanners in linear time. An ill-formed byte is a character of no category. */
 #ifndef FATHOM_TEXT_PRETOKENIZER_H
 #define FATHOM_TEXT_PRETOKENIZER_H
 

@@ -158,8 +158,7 @@ size_t split_cjk_wide(struct str text, size_t start, size_t at, size_t end)
     return RUN_IN(text, at, end, ranges);
 }
 
-/* '\s+$'. Inside a run of white space it cannot match, because then it would have matched at the run's start.
- */
+/* '\s+$'. Inside a run of white space it cannot match, because it would have matched at the run's start. */
 size_t split_trailing_space(struct str text, size_t start, size_t at, size_t end)
 {
     size_t before = at;

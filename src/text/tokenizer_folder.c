@@ -7,15 +7,15 @@
 
 enum { FILE_MAX_BYTES = 256 << 20 };
 
-/* STATUS_NOT_FOUND when the folder has no such file. name receives its path. */
-static int read_sibling(struct buf *text, struct buf *name, const struct checkpoint *c, const char *file,
-                        struct error *err)
+/* Replaces text by the file and name by its path. False, without an error, when there is none. */
+static bool read_sibling(struct buf *text, struct buf *name, const struct checkpoint *c, const char *file,
+                         int *rc, struct error *err)
 {
     buf_clear(text);
     buf_clear(name);
-    if (!checkpoint_sibling(c, file, name))
-        return error_set(err, STATUS_NOT_FOUND, "%s: no %s beside the weights", checkpoint_path(c), file);
-    return file_read(text, buf_cstr(name), err);
+    if (!checkpoint_sibling(c, file, name)) return false;
+    *rc = file_read(text, buf_cstr(name), err);
+    return true;
 }
 
 /* "bos_token": a string, or an object with the string as "content". */
@@ -90,19 +90,18 @@ static int read_config_id(int32_t *id, const struct tokenizer *t, const struct m
     return STATUS_OK;
 }
 
-/* Optional files: absent is fine. */
 static int read_beside(struct tokenizer *t, const struct checkpoint *c, struct buf *text, struct buf *name,
                        struct error *err)
 {
-    int rc = read_sibling(text, name, c, "tokenizer_config.json", err);
-    if (rc == STATUS_OK) rc = read_config(t, buf_view(text), buf_cstr(name), err);
-    if (rc != STATUS_OK && rc != STATUS_NOT_FOUND) return rc;
-    rc = read_sibling(text, name, c, "chat_template.jinja", err);
-    if (rc != STATUS_OK && rc != STATUS_NOT_FOUND) return rc;
-    if (rc == STATUS_OK) {
+    int rc = STATUS_OK;
+    if (read_sibling(text, name, c, "tokenizer_config.json", &rc, err) && rc == STATUS_OK)
+        rc = read_config(t, buf_view(text), buf_cstr(name), err);
+    if (rc != STATUS_OK) return rc;
+    if (read_sibling(text, name, c, "chat_template.jinja", &rc, err) && rc == STATUS_OK) {
         buf_clear(&t->texts);
         buf_str(&t->texts, buf_view(text));
     }
+    if (rc != STATUS_OK) return rc;
     if (t->texts.failed) return error_set(err, STATUS_NOMEM, "%s: chat template", checkpoint_path(c));
     t->chat_template = buf_view(&t->texts);
     rc = read_config_id(&t->bos, t, checkpoint_metadata(c), "bos_token_id", err);
@@ -117,7 +116,9 @@ int tokenizer_open_folder(struct tokenizer **out, const struct checkpoint *c, st
     struct buf text, name;
     buf_init(&text, FILE_MAX_BYTES);
     buf_init(&name, 1 << 16);
-    int rc = read_sibling(&text, &name, c, "tokenizer.json", err);
+    int rc = STATUS_OK;
+    if (!read_sibling(&text, &name, c, "tokenizer.json", &rc, err))
+        rc = error_set(err, STATUS_NOT_FOUND, "%s: no tokenizer.json beside the weights", checkpoint_path(c));
     if (rc == STATUS_OK) rc = tokenizer_open_json(&t, buf_view(&text), buf_cstr(&name), err);
     if (rc == STATUS_OK) rc = read_beside(t, c, &text, &name, err);
     buf_free(&text);

@@ -47,8 +47,7 @@ int tokenizer_set_spelled(struct tokenizer *t, int32_t id, struct str spelling, 
 /* Replaces the content of out by the bytes of a vocabulary string. False, and out as spelled, when it has
  * characters outside the byte alphabet. */
 bool byte_alphabet_decode(struct buf *out, struct str spelling);
-/* The same for one side of a merge, which must be within the alphabet: else out is empty, which is no token.
- */
+/* The same for one side of a merge, which must be within the alphabet: if not, out is empty: no token. */
 void byte_alphabet_decode_side(struct buf *out, struct str spelling);
 /* Replaces the content of out by s with every U+2581 as a space. */
 void spaces_unescape(struct buf *out, struct str s);

@@ -312,8 +312,7 @@ static void lossy(struct buf *out, struct str s)
     }
 }
 
-/* Whatever the tokens, in whatever steps: every output is whole characters, and together they are the text.
- */
+/* Whatever the tokens, in whatever steps: all output is whole characters, and together it is the text. */
 static void decoding_emits_whole_characters(void **state)
 {
     (void)state;
