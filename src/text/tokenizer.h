@@ -1,6 +1,5 @@
 /* Tokenizers: bytes <-> token ids. Byte-level BPE (GPT-2 family, DeepSeek, Qwen, Llama 3) and SentencePiece
- * (Llama 2), from tokenizer.json or GGUF metadata. Encoding takes time linear in the text up to a logarithm.
- */
+ * (Llama 2), from tokenizer.json or GGUF metadata. Encoding takes time linear in the text up to a logarithm. */
 #ifndef FATHOM_TEXT_TOKENIZER_H
 #define FATHOM_TEXT_TOKENIZER_H
 

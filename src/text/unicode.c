@@ -144,7 +144,7 @@ int unicode_nfc(struct str *out, struct str text, struct buf *scratch, struct er
     while (i < text.n && (uint8_t)text.p[i] < 0xCC) i++;
     if (i == text.n) return STATUS_OK;
 
-    if (text.n > SIZE_MAX / (2 * MAX_EXPANSION * sizeof(uint32_t)))
+    if (text.n > SIZE_MAX / (sizeof(uint32_t) * 2 * MAX_EXPANSION))
         return error_set(err, STATUS_RANGE, "normalization: %zu bytes are too many", text.n);
     /* The worst ratio is U+01D5 and the like: two bytes, three code points. */
     size_t cap = text.n + text.n / 2 + MAX_EXPANSION, n = 0;
