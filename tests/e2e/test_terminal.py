@@ -43,6 +43,7 @@ def help_lists_the_commands(folder):
     t.expect(PROMPT)
     t.type("/hepl\r")
     t.expect("did you mean /help")
+    t.expect(PROMPT)
     leave(t)
 
 
@@ -50,8 +51,10 @@ def stats_and_system_work(folder):
     t = chat(folder=folder)
     t.type("/system Be brief.\r")
     t.expect("system message set")
+    t.expect(PROMPT)
     t.type("/stats\r")
     t.expect(r"context +0 of \d+ tokens, 1 messages")
+    t.expect(PROMPT)
     leave(t)
 
 
@@ -62,10 +65,13 @@ def a_conversation_is_saved_and_loaded(folder):
     t.expect(PROMPT)
     t.type("/save talk.json\r")
     t.expect("2 messages saved")
+    t.expect(PROMPT)
     t.type("/reset\r")
     t.expect("forgotten")
+    t.expect(PROMPT)
     t.type("/load talk.json\r")
     t.expect("2 messages loaded")
+    t.expect(PROMPT)
     leave(t)
     assert "hello" in json.dumps(json.loads((folder / "talk.json").read_text()))
     (folder / "broken.json").write_text("{\"messages\": [")
@@ -86,6 +92,7 @@ def ctrl_c_stops_the_answer_and_not_the_program(folder):
     t.expect(PROMPT)
     t.type("/stats\r")
     t.expect("answers +1")
+    t.expect(PROMPT)
     leave(t)
 
 
@@ -93,6 +100,7 @@ def ctrl_c_twice_at_the_prompt_leaves(folder):
     t = chat(folder=folder)
     t.type("\x03")
     t.expect("once more")
+    t.expect(PROMPT)
     t.type("\x03")
     t.end(0)
 
@@ -122,6 +130,7 @@ def a_resize_is_survived(folder):
     t.process.send_signal(signal.SIGWINCH)
     t.type("hello\r")
     t.expect(REPORT)
+    t.expect(PROMPT)
     leave(t)
 
 
@@ -134,6 +143,7 @@ def a_paste_stays_one_message(folder):
     t.expect(PROMPT)
     t.type("/save pasted.json\r")
     t.expect("2 messages saved")
+    t.expect(PROMPT)
     leave(t)
     assert "first line\nsecond line" in str(json.loads((folder / "pasted.json").read_text())).replace("\\n", "\n")
 
@@ -154,6 +164,7 @@ def editing_keys_work(folder):
     t.expect(PROMPT)
     t.type("\x1b[A\r")  # up: the same again
     t.expect("Ctrl-C stops an answer")
+    t.expect(PROMPT)
     leave(t)
 
 
