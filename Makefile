@@ -63,6 +63,11 @@ check-baseline: ## the plain build on an emulated CPU without AVX
 	@$(setup) build plain
 	@$(setup) test baseline
 
+check-correctness: ## logits and token ids of real models against other implementations
+	@$(setup) packages build test correctness
+	@$(setup) build plain
+	@tools/check_correctness.sh $(ARGS)
+
 lint: ## layering, headers, banned functions, spelling, scripts
 	@$(setup) packages build test check
 	@$(setup) build plain

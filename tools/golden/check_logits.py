@@ -14,6 +14,7 @@ Then, on the same file: token-by-token decode against prefill, thread counts, an
 import argparse
 import json
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -67,13 +68,9 @@ def cell_kl(q, top, top_logprob, group_logmass):
 
 
 def levels(a):
-    """ISA levels to compare: all that `fathom logits` accepts on this machine."""
-    found = []
-    for name in ("ref", "avx2", "avx512", "neon"):
-        run = subprocess.run([a.fathom, "logits", "-m", a.model, "--ids", "1", "-o", "/dev/null", "--isa", name], capture_output=True)
-        if b"isa" not in run.stderr.lower() and b"level" not in run.stderr.lower():
-            found.append(name)
-    return found
+    """ISA levels of this machine, as `fathom doctor` lists them: "isa  ref  yes (needs ...)"."""
+    text = subprocess.run([a.fathom, "doctor"], check=True, capture_output=True, text=True).stdout
+    return re.findall(r"^(?:isa)? +(\w+) +yes \(needs", text, re.M)
 
 
 def main():
