@@ -68,8 +68,9 @@ def main():
     pairs.sort(key=lambda i: steps[order[i]])
     categories = changes(class_of)
     print(
-        f"""/* Written by tools/make_unicode.py; do not edit. General categories and White_Space: Unicode {CATEGORIES}. Canonical
- * decompositions, combining classes and compositions: Unicode {NFC_AGE}.0. unicode.c says how the tables are read. */
+        f"""/* Written by tools/make_unicode.py; do not edit. General categories and White_Space: Unicode {CATEGORIES}.
+ * Canonical decompositions, combining classes and compositions: Unicode {NFC_AGE}.0. unicode.c says how the tables
+ * are read. */
 #include "text/unicode.h"
 
 // clang-format off

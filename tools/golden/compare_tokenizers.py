@@ -13,9 +13,8 @@ format. What is absent is skipped aloud.
 Every text is encoded twice: with control tokens recognised and, the library being given others instead, without. The
 texts: random mixtures of every Unicode general category, words, code, numbers, white space, contractions, combining marks,
 spelled control tokens, and runs of 1 MB. Ill-formed UTF-8, which the libraries cannot take, must join back to the same
-bytes where the vocabulary has a token for each byte and no normalization. Prints
-texts and differences per tokenizer; exits 1 on any difference, 77 when
-the libraries are absent.
+bytes where the vocabulary has a token for each byte and no normalization. Prints texts and differences per
+tokenizer; exits 1 on any difference, 77 when the libraries are absent.
 """
 import argparse
 import json
