@@ -251,7 +251,7 @@ static void figures_add_up(void **state)
 {
     (void)state;
     struct checkpoint *c;
-    struct model *m;
+    struct model *m = NULL;
     struct error err;
     char path[512];
     snprintf(path, sizeof path, "%s/qwen3moe.gguf", getenv("FATHOM_GOLDEN"));
