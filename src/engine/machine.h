@@ -28,7 +28,7 @@ uint64_t machine_usable_memory(const struct machine *m, const char **source);
 struct machine_speed {
     double read_gb_per_s;
     double f32_gflops;
-    double int8_gops; /* 0 where the level has no integer dot product */
+    double int8_gops;
 };
 int machine_measure(struct machine_speed *out, const struct kernels *k, struct pool *pool, struct error *err);
 

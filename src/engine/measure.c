@@ -64,54 +64,51 @@ static int measure_read(double *gb_per_s, struct pool *pool, struct error *err)
     return rc;
 }
 
-/* Multiplications of a small matrix by a few tokens, all of it in the first cache: the rate at which this
- * level's own f32 kernel computes when memory does not hold it up. */
-enum { PEAK_ROWS = 16, PEAK_COLS = 256, PEAK_TOKENS = 16, PEAK_REPEATS = 200 };
+/* Arithmetic peaks: every thread runs the level's own chains, long enough to last about a millisecond. */
+enum {
+    PEAK_ROUNDS = 20000,
+    PEAK_ITEMS = 4 /* per thread and pass, so that an interruption hits one of them */
+};
 
 struct peak {
     const struct kernels *kernels;
-    float *memory; /* per thread: w, x, y */
+    bool is_int8;
 };
-enum { PEAK_FLOATS = PEAK_ROWS * PEAK_COLS + PEAK_TOKENS * PEAK_COLS + PEAK_TOKENS * PEAK_ROWS };
 
-static void multiply_threads(void *ctx, int first, int last, int thread)
+static void run_chains(void *ctx, int first, int last, int thread)
 {
-    (void)first, (void)last;
+    (void)thread;
     const struct peak *p = ctx;
-    float *w = p->memory + (size_t)thread * PEAK_FLOATS, *x = w + PEAK_ROWS * PEAK_COLS,
-          *y = x + PEAK_TOKENS * PEAK_COLS;
-    struct matrix m = {.dtype = DTYPE_F32,
-                       .rows = PEAK_ROWS,
-                       .cols = PEAK_COLS,
-                       .data = (const uint8_t *)w,
-                       .row_bytes = PEAK_COLS * sizeof *w};
-    for (int i = 0; i < PEAK_REPEATS; i++)
-        p->kernels->matmul_f32(y, PEAK_ROWS, &m, x, PEAK_COLS, PEAK_TOKENS, 0, PEAK_ROWS);
+    float x[PEAK_VALUES] = {0};
+    int32_t sum[PEAK_VALUES] = {0};
+    uint8_t a[64] = {1};
+    int8_t b[64] = {1};
+    for (int i = first; i < last; i++) {
+        if (p->is_int8)
+            p->kernels->peak_int8(sum, a, b, PEAK_ROUNDS);
+        else
+            p->kernels->peak_f32(x, 0.5f, 0.25f, PEAK_ROUNDS);
+    }
 }
 
-static int measure_f32(double *gflops, const struct kernels *k, struct pool *pool, struct error *err)
+/* Best rate of a few passes, in 10^9 operations per second. */
+static double measure_peak(const struct kernels *k, struct pool *pool, bool is_int8)
 {
-    int n = pool_n_threads(pool);
-    struct arena a;
-    int rc = arena_init(&a, (size_t)n * PEAK_FLOATS * sizeof(float), "arithmetic buffers", err);
-    if (rc != STATUS_OK) return rc;
-    struct peak p = {.kernels = k, .memory = arena_alloc(&a, (size_t)n * PEAK_FLOATS * sizeof(float))};
-    *gflops = 0;
+    struct peak p = {k, is_int8};
+    int n = pool_n_threads(pool) * PEAK_ITEMS;
+    double best = 0, operations = (is_int8 ? 8.0 : 2.0) * PEAK_VALUES * PEAK_ROUNDS * n;
     for (int pass = 0; pass < N_PASSES; pass++) {
         double t = now_s();
-        pool_for(pool, n, 1, multiply_threads, &p);
+        pool_for(pool, n, 1, run_chains, &p);
         t = now_s() - t;
-        double rate = 2.0 * PEAK_ROWS * PEAK_COLS * PEAK_TOKENS * PEAK_REPEATS * n / t / 1e9;
-        if (rate > *gflops) *gflops = rate;
+        if (operations / t / 1e9 > best) best = operations / t / 1e9;
     }
-    arena_free(&a);
-    return rc;
+    return best;
 }
 
 int machine_measure(struct machine_speed *out, const struct kernels *k, struct pool *pool, struct error *err)
 {
-    *out = (struct machine_speed){0};
-    int rc = measure_read(&out->read_gb_per_s, pool, err);
-    if (rc == STATUS_OK) rc = measure_f32(&out->f32_gflops, k, pool, err);
-    return rc;
+    *out = (struct machine_speed){.f32_gflops = measure_peak(k, pool, false),
+                                  .int8_gops = measure_peak(k, pool, true)};
+    return measure_read(&out->read_gb_per_s, pool, err);
 }

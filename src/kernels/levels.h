@@ -11,5 +11,6 @@ void kernels_fill_neon(struct kernels *k);
 
 bool x86_has_avx2(void);   /* and FMA, F16C */
 bool x86_has_avx512(void); /* F, BW, VL, DQ, and what avx2 needs */
+bool x86_has_avx512_vnni(void);
 
 #endif

@@ -202,3 +202,20 @@ void bench_rope_pair(const struct kernels *k)
 {
     bench_rope(k, false);
 }
+
+void bench_peak_f32(const struct kernels *k)
+{
+    float *x = floats(PEAK_VALUES);
+    BEST(t, 100, k->peak_f32(x, 0.5f, 0.25f, 100))
+    row(k, "peak_f32", "192 x 100", t, 0, 2.0 * PEAK_VALUES * 100);
+    free(x);
+}
+
+void bench_peak_int8(const struct kernels *k)
+{
+    static int32_t sum[PEAK_VALUES];
+    static uint8_t a[64] = {1, 2, 3};
+    static int8_t b[64] = {4, -5, 6};
+    BEST(t, 100, k->peak_int8(sum, a, b, 100))
+    row(k, "peak_int8", "192 x 100", t, 0, 8.0 * PEAK_VALUES * 100);
+}

@@ -288,3 +288,42 @@ void check_rope_pair(struct check *c)
 {
     check_rope(c, false);
 }
+
+void check_peak_f32(struct check *c)
+{
+    for (int i = 0; i < 40; i++) {
+        enum numbers numbers = (enum numbers)(i % NUMBERS_COUNT);
+        int n = i % 8;
+        float *x = check_floats(c, PEAK_VALUES, numbers), a = check_float(c, numbers),
+              b = check_float(c, numbers);
+        float *want = check_copy(c, x, PEAK_VALUES * sizeof *x);
+        for (int l = 0; l < c->n_levels; l++) {
+            float *y = l ? check_copy(c, x, PEAK_VALUES * sizeof *x) : want;
+            c->level[l].peak_f32(y, a, b, n);
+            check_same(c, l, y, want, PEAK_VALUES, numbers_names[numbers]);
+        }
+        check_reset(c);
+    }
+}
+
+void check_peak_int8(struct check *c)
+{
+    enum { BYTES = PEAK_VALUES * sizeof(int32_t) };
+    for (int i = 0; i < 40; i++) {
+        int32_t *sum = check_bytes(c, BYTES);
+        uint8_t *a = check_bytes(c, 64);
+        int8_t *b = check_bytes(c, 64);
+        for (int j = 0; j < PEAK_VALUES; j++) sum[j] = (int32_t)rng_next(&c->rng);
+        for (int j = 0; j < 64; j++) /* the ends of the ranges in every other round */
+            a[j] = (uint8_t)(i % 2 ? 127 : check_int(c, 0, 127)),
+            b[j] = (int8_t)(i % 4 == 1 ? -128 : check_int(c, -128, 127));
+        int32_t *want = check_copy(c, sum, BYTES);
+        c->level[0].peak_int8(want, a, b, i % 8);
+        for (int l = 1; l < c->n_levels; l++) {
+            int32_t *y = check_copy(c, sum, BYTES);
+            c->level[l].peak_int8(y, a, b, i % 8);
+            if (memcmp(y, want, BYTES) != 0) check_fail(c, l, "%d rounds give other sums", i % 8);
+        }
+        check_reset(c);
+    }
+}

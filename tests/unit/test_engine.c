@@ -238,6 +238,7 @@ static void machine_measures_something(void **state)
     assert_int_equal(machine_measure(&v, &k, p, &err), STATUS_OK);
     assert_true(v.read_gb_per_s > 0 && v.read_gb_per_s < 1e5);
     assert_true(v.f32_gflops > 0 && v.f32_gflops < 1e6);
+    assert_true(v.int8_gops > 0 && v.int8_gops < 1e7);
     pool_close(p);
 }
 
