@@ -142,7 +142,7 @@ static int sampler_for(struct generation *g, const struct tokenizer *t, struct e
 {
     int n_vocab = session_model(g->session)->n_vocab, n_unused = 0;
     for (int32_t id = 0; id < n_vocab; id++)
-        n_unused += id >= tokenizer_n_vocab(t) || tokenizer_kind(t, id) == TOKEN_UNUSED;
+        n_unused += tokenizer_kind(t, id) == TOKEN_UNUSED; /* as are ids beyond the tokenizer's */
     struct sampler_options o = g->o->sampler;
     size_t n = o.n_bias;
     g->bias = calloc(n + (size_t)n_unused + 1, sizeof *g->bias);
@@ -150,8 +150,7 @@ static int sampler_for(struct generation *g, const struct tokenizer *t, struct e
         return error_set(err, STATUS_NOMEM, "sampler: no memory for %zu logit biases", n + (size_t)n_unused);
     if (n) memcpy(g->bias, o.bias, n * sizeof *g->bias);
     for (int32_t id = 0; id < n_vocab; id++)
-        if (id >= tokenizer_n_vocab(t) || tokenizer_kind(t, id) == TOKEN_UNUSED)
-            g->bias[n++] = (struct logit_bias){id, -INFINITY};
+        if (tokenizer_kind(t, id) == TOKEN_UNUSED) g->bias[n++] = (struct logit_bias){id, -INFINITY};
     o.bias = g->bias;
     o.n_bias = n;
     int rc = sampler_open(&g->sampler, &o, n_vocab, err);

@@ -42,7 +42,7 @@ int tokenizer_n_vocab(const struct tokenizer *t);
 /* The raw bytes a token stands for; control tokens yield their spelling. Valid while t lives. Empty for ids
  * out of range. */
 struct str tokenizer_bytes(const struct tokenizer *t, int32_t id);
-enum token_kind tokenizer_kind(const struct tokenizer *t, int32_t id);
+enum token_kind tokenizer_kind(const struct tokenizer *t, int32_t id); /* TOKEN_UNUSED for ids out of range */
 /* -1 when no token is spelled so. Finds control and user-defined tokens by their text, normal ones by their
  * bytes. */
 int32_t tokenizer_find(const struct tokenizer *t, struct str text);
