@@ -55,6 +55,15 @@ struct run {
     float *logits; /* (n_logits, n_vocab) */
 };
 
+/* Looks at the intermediate tensors of a step, for tests. Called by the thread that runs the step, between
+ * its parallel regions: name and layer say which, data is (rows, cols) of DTYPE_F32 or DTYPE_I32 with rows
+ * `stride` numbers apart, valid during the call. Each architecture lists its names. */
+struct probe {
+    void (*see)(void *ctx, const char *name, int layer, const void *data, enum dtype dtype, int rows,
+                int cols, size_t stride);
+    void *ctx;
+};
+
 /* One forward pass over the new tokens of one or more sequences. Results do not depend on which runs share a
  * step. */
 struct step {
@@ -67,6 +76,7 @@ struct step {
     const atomic_bool
         *cancel;     /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
     bool keep_draft; /* states also remember what `draft` starts from */
+    const struct probe *probe; /* may be NULL */
 };
 
 /* Speculative continuation of one state by the model's own draft layers. */

@@ -104,6 +104,19 @@ static void load_keys(const struct v4_pass *p, int t, int layer, int first, int 
     }
 }
 
+/* Head outputs [h0, h1) of token t leave the absolute rotation that values carry. */
+static void turn_back(const struct v4_pass *p, int layer, int t, int h0, int h1)
+{
+    const struct v4_config *c = &p->m->c;
+    int table = v4_rope_table(c, layer);
+    const struct rope *rope = table ? &p->m->rope_compress : &p->m->rope_plain;
+    size_t at = (size_t)t * (size_t)(c->rope_head_dim / 2), d = (size_t)c->head_dim;
+    float *o = p->q + (size_t)t * (size_t)c->n_heads * d + d - (size_t)c->rope_head_dim;
+    for (int h = h0; h < h1; h++)
+        rope_apply(rope, p->step->kernels, o + (size_t)h * d, p->cosines[table] + at,
+                   p->neg_sines[table] + at);
+}
+
 /* Heads [h0, h1) of token t over decoded keys; queries become head outputs in place. */
 static void attend(const struct v4_pass *p, const struct region *g, int t, int n_keys, const float *keys,
                    float *scores, int h0, int h1)
@@ -121,12 +134,7 @@ static void attend(const struct v4_pass *p, const struct region *g, int t, int n
     float scale = (float)(1.0 / sqrt((double)c->head_dim));
     for (int h = h0; h < h1; h++) k->softmax(scores + (size_t)h * stride, n_keys, scale, g->w->attn_sink[h]);
     k->mix_f32(q, d, s, stride, keys, d, n_keys, c->head_dim, h1 - h0);
-    int table = v4_rope_table(c, g->layer);
-    const struct rope *rope = table ? &p->m->rope_compress : &p->m->rope_plain;
-    size_t at = (size_t)t * (size_t)(c->rope_head_dim / 2);
-    for (int h = 0; h < h1 - h0; h++)
-        rope_apply(rope, k, q + (size_t)(h + 1) * d - (size_t)c->rope_head_dim, p->cosines[table] + at,
-                   p->neg_sines[table] + at);
+    if (!p->step->probe) turn_back(p, g->layer, t, h0, h1); /* else after it has looked */
 }
 
 static float *keys_of(const struct v4_pass *p, int thread)
@@ -225,10 +233,18 @@ void v4_attention(struct v4_pass *p, const struct v4_block_weights *w, int layer
     norm_rows(p->step, p->qr, p->a, w->q_norm, c->q_lora_rank, (float)c->norm_eps, p->n_tokens);
     v4_project(p, up, &p->q, 1, p->qr, p->qr_rounded, p->n_tokens);
     pool_for(p->step->pool, p->n_tokens, 1, prepare_tokens, &g);
+    int q_cols = c->n_heads * c->head_dim, o_cols = w->wo_a.rows;
+    v4_probe_floats(p, "A.qr", layer, p->qr, c->q_lora_rank, (size_t)c->q_lora_rank);
+    v4_probe_floats(p, "A.q", layer, p->q, q_cols, (size_t)q_cols);
+    v4_probe_window(p, layer);
     if (c->compress_ratio[layer] != 0) v4_compress(p, &w->compressor, layer, false);
     if (v4_attention_kind(c, layer) == V4_CSA) v4_index(p, w, layer);
     attend_all(&g);
-    pool_for(p->step->pool, w->wo_a.rows, LINEAR_GRAIN, project_groups, &g);
+    v4_probe_floats(p, "A.heads", layer, p->q, q_cols, (size_t)q_cols);
+    if (p->step->probe)
+        for (int t = 0; t < p->n_tokens; t++) turn_back(p, layer, t, 0, c->n_heads);
+    pool_for(p->step->pool, o_cols, LINEAR_GRAIN, project_groups, &g);
+    v4_probe_floats(p, "A.o_lora", layer, p->o_lora, o_cols, (size_t)o_cols);
     v4_round_rows(p, &w->wo_b, p->o_lora, p->o_lora, p->n_tokens);
     pool_for(p->step->pool, w->wo_b.rows, LINEAR_GRAIN, project_out, &g);
 }

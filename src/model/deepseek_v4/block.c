@@ -4,12 +4,16 @@
 void v4_block_forward(struct v4_pass *p, const struct v4_block_weights *w, int layer)
 {
     v4_hc_enter(p, &w->hc_attn, w->attn_norm);
+    v4_probe_enter(p, layer, 'A');
     v4_attention(p, w, layer);
     v4_hc_leave(p);
+    v4_probe_leave(p, layer, 'A');
     v4_hc_enter(p, &w->hc_ffn, w->ffn_norm);
-    v4_gate(p, w);
+    v4_probe_enter(p, layer, 'F');
+    v4_gate(p, w, layer);
     v4_experts(p, w);
     v4_hc_leave(p);
+    v4_probe_leave(p, layer, 'F');
 }
 
 /* The most keys one token can see: window, and compressed entries of the layer kind that keeps most. */

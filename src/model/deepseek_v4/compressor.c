@@ -97,4 +97,5 @@ void v4_compress(struct v4_pass *p, const struct v4_compressor *w, int layer, bo
     struct region g = {p, w, kv, gate, layer, ratio, d, width, indexer};
     pool_for(p->step->pool, p->n_tokens, 1, store_rows, &g);
     pool_for(p->step->pool, p->n_tokens, 1, emit_entries, &g);
+    v4_probe_entries(p, layer, indexer);
 }

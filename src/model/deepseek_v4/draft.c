@@ -100,7 +100,8 @@ static void remember_dspark(struct v4_pass *p)
     const struct v4_draft_weights *w = &p->m->w.draft;
     const struct v4_config *c = &p->m->c;
     struct v4_pass f = *p;
-    int n = p->n_tokens;
+    int n = p->n_tokens, width = c->n_dspark_targets * c->dim;
+    v4_probe_floats(p, "features", c->n_layers, p->features, width, (size_t)width);
     const float *in = v4_round_rows(p, &w->main_proj, p->features, p->features, n);
     linear_group(p->step, &(struct linear){.w = &w->main_proj, .y = f.x}, 1, in, n);
     norm_rows(p->step, f.x, f.x, w->main_norm, c->dim, (float)c->norm_eps, n);
@@ -134,6 +135,8 @@ static void draft_logits(struct v4_pass *p, float *logits)
         k->rms_norm(x, x, w->norm, p->m->c.dim, (float)p->m->c.norm_eps);
     }
     linear_group(p->step, &(struct linear){.w = &p->m->w.head, .y = logits}, 1, p->x, p->n_tokens);
+    v4_probe_floats(p, "logits", p->m->c.n_layers + w->n_blocks - 1, logits, p->m->c.n_vocab,
+                    (size_t)p->m->c.n_vocab);
 }
 
 /* One token after the other, the block's own streams standing for the next position's. */
@@ -147,6 +150,8 @@ static void draft_mtp(struct v4_pass *p, struct v4_state *st, struct draft *d)
         memcpy(p->draft_in + m->c.dim, h, bytes);
         v4_pass_positions(p, 0, 1, 0, st->base.n_tokens - 1 + i);
         enter_block(p, &id);
+        v4_probe_floats(p, "in", m->c.n_layers, p->streams + m->c.dim, V4_HC_MULT * m->c.dim,
+                        SLOTS * (size_t)m->c.dim);
         p->ids[0] = id;
         v4_block_forward(p, &m->w.draft.block[0], m->c.n_layers);
         float *logits = d->logits + (size_t)i * (size_t)m->c.n_vocab;

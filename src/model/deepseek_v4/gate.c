@@ -52,9 +52,13 @@ static void route_tokens(void *ctx, int first, int last, int thread)
     }
 }
 
-void v4_gate(struct v4_pass *p, const struct v4_block_weights *w)
+void v4_gate(struct v4_pass *p, const struct v4_block_weights *w, int layer)
 {
     linear_group(p->step, &(struct linear){.w = &w->gate, .y = p->moe.scores}, 1, p->x, p->n_tokens);
     struct region g = {p, w};
     pool_for(p->step->pool, p->n_tokens, 1, route_tokens, &g);
+    int n = p->m->c.n_routed_experts, k = p->m->c.n_activated_experts;
+    v4_probe_floats(p, "F.scores", layer, p->moe.scores, n, (size_t)n);
+    v4_probe_ids(p, "F.idx", layer, p->moe.expert, k);
+    v4_probe_floats(p, "F.weights", layer, p->moe.weight, k, (size_t)k);
 }

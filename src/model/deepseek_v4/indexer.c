@@ -143,4 +143,5 @@ void v4_index(struct v4_pass *p, const struct v4_block_weights *w, int layer)
     pool_for(p->step->pool, p->n_tokens, 1, prepare_queries, &g);
     v4_compress(p, &w->index_compressor, layer, true);
     pool_for(p->step->pool, p->n_tokens, 1, select_entries, &g);
+    v4_probe_picks(p, layer);
 }

@@ -136,7 +136,7 @@ int v4_top_k(int *out, const float *score, int n, int k, uint32_t *keys);
 size_t v4_index_scratch_floats(const struct v4_config *c, int max_entries); /* per thread */
 
 /* gate.c: experts and weights of every token into p->moe. */
-void v4_gate(struct v4_pass *p, const struct v4_block_weights *w);
+void v4_gate(struct v4_pass *p, const struct v4_block_weights *w, int layer);
 /* experts.c: p->x -> row 0 of p->streams, by the experts that p->moe names and the shared one. */
 void v4_experts(struct v4_pass *p, const struct v4_block_weights *w);
 struct moe v4_moe(const struct v4_config *c);
@@ -146,6 +146,22 @@ void v4_block_forward(struct v4_pass *p, const struct v4_block_weights *w, int l
 /* Takes every buffer of a pass of n_tokens; n_threads of them get their own key buffers. */
 void v4_pass_layout(struct v4_pass *p, const struct v4_model *m, struct scratch *s, int n_tokens, int n_runs,
                     int n_ctx, int n_threads, int n_logit_rows);
+
+/* probe.c: shows a tensor of this pass to step->probe, if there is one. Names, with A. for the attention site
+ * and F. for the experts' site in front: pre, post, comb, collapsed, out, streams   the site: coefficients,
+ * input before its norm, output, streams after qr, q, kv, heads, o_lora                   attention; kv as
+ * cached, heads before they turn back comp_kv, idx_k                             one entry per call, as
+ * cached idx_q, idx_w, idx_pick                     indexer; picks end with -1 scores, idx, weights router
+ * and, of no site: in (streams that enter an MTP block), features (DSpark), logits (of drafts; the backbone's
+ * belong to the caller). Draft blocks count as layers behind the backbone. */
+void v4_probe_floats(const struct v4_pass *p, const char *name, int layer, const float *data, int cols,
+                     size_t stride);
+void v4_probe_ids(const struct v4_pass *p, const char *name, int layer, const int *data, int cols);
+void v4_probe_enter(struct v4_pass *p, int layer, char site);
+void v4_probe_leave(const struct v4_pass *p, int layer, char site);
+void v4_probe_window(struct v4_pass *p, int layer);
+void v4_probe_entries(struct v4_pass *p, int layer, bool indexer);
+void v4_probe_picks(struct v4_pass *p, int layer);
 
 /* linear.c */
 /* y_i (n_tokens, rows) = W_i x for 1 or 2 weights of one format, with x rounded to FP8 first where the
