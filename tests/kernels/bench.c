@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DIM = 2048, N_PREFILL = 256, STREAM_BYTES = 160 << 20, N_RUNS = 5 };
+enum { DIM = 2048, N_PREFILL = 256, N_CACHED = 128, STREAM_BYTES = 160 << 20, N_RUNS = 5 };
 
 /* CPU time, so that what else the machine does matters less. */
 static double now(void)
@@ -70,6 +70,8 @@ static void bench_matmul(const struct kernels *k, const char *name, enum dtype d
     })
     row(k, name, "2048x2048, 1 token", decode, (double)matrix_bytes(&w), ops);
     m.data = copies;
+    BEST(cached, 50, f(y, DIM, &m, x, DIM, 1, 0, N_CACHED))
+    row(k, name, "128x2048, 1 token", cached, (double)(row_bytes * N_CACHED), ops * N_CACHED / DIM);
     BEST(prefill, 1, f(y, DIM, &m, x, DIM, n_prefill, 0, DIM))
     row(k, name, slow ? "2048x2048, 4 tokens" : "2048x2048, 256 tokens", prefill, (double)matrix_bytes(&w),
         ops * n_prefill);

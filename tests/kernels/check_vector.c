@@ -76,6 +76,26 @@ void check_rms_norm(struct check *c)
     }
 }
 
+/* The difference to the top is rounded once, which moves an exponential by |difference| u, at most 104 u
+ * where the result is not zero; exp itself is off by less than 2 u. Both enter the element and, averaged, the
+ * sum, which rounds n / 16 + 6 times; the division rounds once. */
+static void check_softmax_near(struct check *c, const float *x, int n, float scale, float sink,
+                               const float *got)
+{
+    double top = (double)sink, sum = 0;
+    for (int j = 0; j < n; j++) {
+        float scaled = x[j] * scale;
+        if ((double)scaled > top) top = (double)scaled;
+    }
+    for (int j = 0; j < n; j++) sum += exp((double)(x[j] * scale) - top);
+    sum += exp((double)sink - top);
+    for (int j = 0; j < n; j++) {
+        double away = (double)(x[j] * scale) - top, y = exp(away) / sum;
+        double roundings = (isinf(away) ? 0 : fabs(away)) + 2 + 104 + 2 + n / 16 + 6 + 2;
+        check_near(c, got[j], y, roundings * u * y + (double)FLT_TRUE_MIN, "softmax");
+    }
+}
+
 void check_softmax(struct check *c)
 {
     static const float sinks[] = {-INFINITY, 0, 3, -20};
@@ -88,18 +108,7 @@ void check_softmax(struct check *c)
             if (i % 2 && j > 0 && check_int(c, 0, 4) == 0) x[j] = -INFINITY; /* masked */
         float *want = check_copy(c, x, (size_t)n * sizeof *x);
         c->level[0].softmax(want, n, scale, sink);
-        double top = (double)sink, sum = 0;
-        for (int j = 0; j < n; j++) top = fmax(top, (double)(x[j] * scale));
-        for (int j = 0; j < n; j++) sum += exp((double)(x[j] * scale) - top);
-        sum += exp((double)sink - top);
-        for (int j = 0; j < n && numbers != NUMBERS_ANY; j++) {
-            /* The difference to the top is rounded once, which moves its exponential by |difference| u; exp
-             * itself, twice here and in the sum, by 2 u each; the sum by n / 16 + 6 roundings; the division
-             * by one. */
-            double away = (double)(x[j] * scale) - top, y = exp(away) / sum;
-            check_near(c, want[j], y, ((isinf(away) ? 0 : fabs(away)) + 110 + n / 16 + 12) * u * y + 1e-44,
-                       "softmax");
-        }
+        if (numbers != NUMBERS_ANY) check_softmax_near(c, x, n, scale, sink, want);
         for (int l = 1; l < c->n_levels; l++) {
             float *y = check_copy(c, x, (size_t)n * sizeof *x);
             c->level[l].softmax(y, n, scale, sink);

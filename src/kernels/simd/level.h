@@ -14,4 +14,11 @@
 #define UNROLLED(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 #endif
 
+/* Every register of sixteen lanes. */
+#define EACH_VEC(i) for (int i = 0; i < VECS; i++)
+
+/* Makes the compiler load x again: broadcasts from memory cost a load, from registers they take the place of
+ * the shuffles that decoding is made of. */
+#define IN_MEMORY(x) __asm__("" : "+m"(x))
+
 #endif
