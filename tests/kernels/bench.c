@@ -69,6 +69,16 @@ static void bench_matmul(const struct kernels *k, const char *name, enum dtype d
         f(y, DIM, &m, x, DIM, 1, 0, DIM);
     })
     row(k, name, "2048x2048, 1 token", decode, (double)matrix_bytes(&w), ops);
+    for (int t = 2; t <= 4 && !slow; t += 2) { /* guessed tokens, a few conversations */
+        char shape[40];
+        snprintf(shape, sizeof shape, "2048x2048, %d tokens", t);
+        BEST(few, n_copies, {
+            m.data = copies + (size_t)next * bytes;
+            next = (next + 1) % n_copies;
+            f(y, DIM, &m, x, DIM, t, 0, DIM);
+        })
+        row(k, name, shape, few, (double)matrix_bytes(&w), ops * t);
+    }
     m.data = copies;
     BEST(cached, 50, f(y, DIM, &m, x, DIM, 1, 0, N_CACHED))
     row(k, name, "128x2048, 1 token", cached, (double)(row_bytes * N_CACHED), ops * N_CACHED / DIM);
