@@ -5,6 +5,7 @@
 #include "term/term.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,7 +28,9 @@ static struct {
     struct termios found, wanted; /* as found; of the current mode */
     struct sigaction before[N_FATAL], before_int;
     bool is_installed;
-} owned;
+    int wake[2]; /* a pipe that ends a wait in term_read: a signal may come just before it, or go to another
+                    thread */
+} owned = {.wake = {-1, -1}};
 
 static volatile sig_atomic_t n_size_changes; /* counted, so that every struct term learns of each */
 static _Atomic(atomic_bool *)
@@ -63,10 +66,18 @@ static void on_fatal(int sig)
     raise(sig);
 }
 
+static void note_size_change(void)
+{
+    n_size_changes = (n_size_changes + 1) & 0xFFFF;
+    if (owned.wake[1] >= 0) write_quietly(owned.wake[1], "", 1);
+}
+
 static void on_size(int sig)
 {
     (void)sig;
-    n_size_changes = (n_size_changes + 1) & 0xFFFF;
+    int saved = errno;
+    note_size_change();
+    errno = saved;
 }
 
 /* SIGSTOP needs no change of dispositions and stops as surely as the SIGTSTP that came. */
@@ -81,7 +92,7 @@ static void on_suspend(int sig)
         if (owned.mode == TERM_RAW)
             write_quietly(owned.out, BRACKETED_PASTE_ON, sizeof BRACKETED_PASTE_ON - 1);
     }
-    n_size_changes = (n_size_changes + 1) & 0xFFFF;
+    note_size_change();
     errno = saved;
 }
 
@@ -108,6 +119,8 @@ static void install(void)
 {
     if (owned.is_installed) return;
     owned.is_installed = true;
+    if (pipe2(owned.wake, O_NONBLOCK | O_CLOEXEC) != 0)
+        owned.wake[0] = owned.wake[1] = -1; /* resizes show a key later */
     for (int i = 0; i < N_FATAL; i++) handle(fatal_signals[i], on_fatal, &owned.before[i]);
     struct sigaction before;
     handle(SIGWINCH, on_size, &before);
@@ -208,9 +221,13 @@ int term_write(const struct term *t, struct str s, struct error *err)
 
 int term_read(const struct term *t, char *p, size_t n, int timeout_ms)
 {
-    struct pollfd pfd = {.fd = t->in, .events = POLLIN};
-    int ready = poll(&pfd, 1, timeout_ms);
+    struct pollfd pfd[2] = {{.fd = t->in, .events = POLLIN}, {.fd = owned.wake[0], .events = POLLIN}};
+    int ready = poll(pfd, 2, timeout_ms);
     if (ready <= 0) return ready == 0 || errno == EINTR ? 0 : -1;
+    char drop[64];
+    while (pfd[1].revents && read(owned.wake[0], drop, sizeof drop) == sizeof drop) {
+    }
+    if (!pfd[0].revents) return 0;
     ssize_t got = read(t->in, p, n);
     if (got > 0) return (int)got;
     return got < 0 && (errno == EINTR || errno == EAGAIN) ? 0 : -1;
