@@ -46,7 +46,11 @@ static void hash_value(XXH3_state_t *h, const struct value *v)
     case VALUE_INT: XXH3_64bits_update(h, &v->integer, sizeof v->integer); return;
     case VALUE_FLOAT: XXH3_64bits_update(h, &v->real, sizeof v->real); return;
     case VALUE_STRING: XXH3_64bits_update(h, v->string.p, v->string.n); return;
-    case VALUE_ARRAY: XXH3_64bits_update(h, &v->n_items, sizeof v->n_items); return;
+    case VALUE_ARRAY:
+        XXH3_64bits_update(h, &v->n_items, sizeof v->n_items);
+        if (v->item_type == VALUE_INT) XXH3_64bits_update(h, v->integers, v->n_items * sizeof *v->integers);
+        if (v->item_type == VALUE_FLOAT) XXH3_64bits_update(h, v->reals, v->n_items * sizeof *v->reals);
+        return; /* strings are vocabularies; their number is enough */
     }
 }
 

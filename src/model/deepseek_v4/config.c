@@ -198,6 +198,8 @@ static int check_shape(const struct v4_config *c, const char *file, struct error
         {c->n_heads % c->o_groups == 0, "o_groups: expected a divisor of num_attention_heads", c->o_groups},
         {c->n_activated_experts <= c->n_routed_experts,
          "num_experts_per_tok: expected at most n_routed_experts", c->n_activated_experts},
+        {c->n_hash_layers <= c->n_layers, "num_hash_layers: expected at most num_hidden_layers",
+         c->n_hash_layers},
         {(int64_t)c->n_heads * c->head_dim <= 1 << 24,
          "num_attention_heads: expected heads x head_dim of at most 2^24", c->n_heads},
     };

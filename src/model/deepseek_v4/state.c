@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { SAVE_VERSION = 1 };
+enum { SAVE_VERSION = 2 };
 
 static bool ring_take(struct v4_ring *r, struct scratch *s, int cap, size_t row_bytes)
 {
@@ -36,7 +36,9 @@ static void layout(const struct v4_model *m, struct v4_state *st, struct scratch
         struct v4_layer_state *l = layers ? &layers[i] : &unused;
         int ratio = c->compress_ratio[i];
         *l = (struct v4_layer_state){0};
-        ring_take(&l->window, s, c->window_size + V4_REWIND, m->main_rows.bytes);
+        int drafted =
+            i < c->n_layers ? 0 : V4_MAX_DSPARK_BLOCK; /* rows that a draft writes ahead of the count */
+        ring_take(&l->window, s, c->window_size + V4_REWIND + drafted, m->main_rows.bytes);
         if (ratio) compressor_take(&l->main, s, ratio, c->head_dim, m->main_rows.bytes, n_ctx);
         if (ratio == 4) compressor_take(&l->index, s, ratio, c->index_head_dim, m->index_rows.bytes, n_ctx);
     }
@@ -143,16 +145,24 @@ static void transfer_state(struct io *io, const struct v4_model *m, const struct
 }
 
 struct header {
-    int32_t version, n_tokens, high_water, draft_first;
+    int32_t version, numerics, n_tokens, high_water, draft_first;
 };
+
+/* Rows of one contract are of no use to another. */
+static int32_t numerics_bits(const struct v4_numerics *n)
+{
+    return n->cache | n->tail_bf16 << 1 | n->activations << 2;
+}
 
 int v4_state_save(const struct state *state, struct state_writer *w, struct error *err)
 {
     const struct v4_state *st = (const struct v4_state *)state;
-    struct header h = {SAVE_VERSION, state->n_tokens, st->high_water, st->draft_first};
+    const struct v4_model *m = (const struct v4_model *)state->model;
+    struct header h = {SAVE_VERSION, numerics_bits(&m->numerics), state->n_tokens, st->high_water,
+                       st->draft_first};
     struct io io = {.w = w, .err = err};
     transfer(&io, &h, sizeof h);
-    transfer_state(&io, (const struct v4_model *)state->model, st, h.n_tokens, h.high_water);
+    transfer_state(&io, m, st, h.n_tokens, h.high_water);
     return io.rc;
 }
 
@@ -167,6 +177,8 @@ int v4_state_load(struct state *state, struct state_reader *r, struct error *err
     if (h.version != SAVE_VERSION)
         return error_set(err, STATUS_UNSUPPORTED, "saved state: expected version %d, found %d", SAVE_VERSION,
                          h.version);
+    if (h.numerics != numerics_bits(&m->numerics))
+        return error_set(err, STATUS_UNSUPPORTED, "saved state: computed with the other --numerics");
     if (h.n_tokens < 0 || h.n_tokens > state->n_ctx || h.high_water < h.n_tokens ||
         h.high_water > state->n_ctx || h.high_water - h.n_tokens > V4_REWIND || h.draft_first < -1 ||
         h.draft_first > h.n_tokens || (h.draft_first >= 0 && m->w.draft.kind == V4_DRAFT_NONE))

@@ -1,6 +1,7 @@
 /* Weights of the DeepSeek V4 family: the table of every tensor, and binding from it. */
 #include "model/deepseek_v4/weights.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,10 @@ static const struct row block_rows[] = {
 
 enum { N_BLOCK_ROWS = sizeof block_rows / sizeof *block_rows };
 
+/* Scales of experts are read when the checkpoint is opened while they are this much or less in all: the whole
+ * of a release has gigabytes of them. Past that a NaN scale shows as a logit that is not a number. */
+#define MAX_EXPERT_SCALES ((uint64_t)256 << 20)
+
 /* One binding in progress. */
 struct binder {
     const struct v4_config *c;
@@ -124,7 +129,33 @@ struct binder {
     struct arena *arena;
     enum naming naming;
     struct error *err;
+    bool all_scales; /* experts' too */
 };
+
+/* Scales must be numbers: 255 is the NaN of E8M0. */
+static int check_scales(const struct binder *b, const struct matrix *m, const char *name)
+{
+    if (!m->scale) return STATUS_OK;
+    size_t n = (size_t)((m->rows + m->scale_rows - 1) / m->scale_rows) * m->scale_stride, bad = n;
+    if (m->scale_dtype == DTYPE_E8M0) {
+        const uint8_t *at = memchr(m->scale, 0xFF, n);
+        bad = at ? (size_t)(at - m->scale) : n;
+    } else
+        for (size_t i = n; i-- > 0;) {
+            float x;
+            memcpy(&x, m->scale + 4 * i, 4);
+            if (!isfinite(x)) bad = i;
+        }
+    return bad == n ? STATUS_OK
+                    : error_set(b->err, STATUS_FORMAT, "%s: tensor '%s': scale %zu is not a number",
+                                checkpoint_path(b->ckpt), name, bad);
+}
+
+static int bind_matrix(struct binder *b, struct matrix *m, int rows, int cols, const char *name)
+{
+    int rc = checkpoint_matrix(m, b->ckpt, rows, cols, b->err, "%s", name);
+    return rc == STATUS_OK ? check_scales(b, m, name) : rc;
+}
 
 static int bind_floats(struct binder *b, const float **out, int rows, int cols, const char *name)
 {
@@ -136,7 +167,7 @@ static int bind_floats(struct binder *b, const float **out, int rows, int cols, 
     *out = dst;
     if (rows == 1) return checkpoint_vector(dst, b->ckpt, cols, b->err, "%s", name);
     struct matrix m;
-    int rc = checkpoint_matrix(&m, b->ckpt, rows, cols, b->err, "%s", name);
+    int rc = bind_matrix(b, &m, rows, cols, name);
     for (int r = 0; r < rows && rc == STATUS_OK; r++)
         matrix_decode_row(dst + (size_t)r * (size_t)cols, &m, r);
     return rc;
@@ -148,7 +179,7 @@ static int bind_row(struct binder *b, void *object, const struct row *row, int l
     snprintf(name, sizeof name, "%s%s", prefix, row->name[b->naming]);
     int rows = dim_value(b->c, layer, row->rows), cols = dim_value(b->c, layer, row->cols);
     void *member = (char *)object + row->offset;
-    if (row->kind == MATRIX) return checkpoint_matrix(member, b->ckpt, rows, cols, b->err, "%s", name);
+    if (row->kind == MATRIX) return bind_matrix(b, member, rows, cols, name);
     return bind_floats(b, member, rows, cols, name);
 }
 
@@ -170,6 +201,20 @@ static struct matrix rows_of(struct matrix m, int first, int n)
     return m;
 }
 
+static int bind_official_expert(struct binder *b, struct matrix *gate, struct matrix *down, struct matrix *up,
+                                const char *prefix, int e)
+{
+    struct matrix *const w[] = {gate, down, up};
+    int inter = b->c->moe_inter_dim, dim = b->c->dim, rc = STATUS_OK;
+    for (int i = 0; i < 3 && rc == STATUS_OK; i++) {
+        char name[160];
+        snprintf(name, sizeof name, "%sffn.experts.%d.w%d.weight", prefix, e, i + 1);
+        rc = checkpoint_matrix(w[i], b->ckpt, i == 1 ? dim : inter, i == 1 ? inter : dim, b->err, "%s", name);
+        if (rc == STATUS_OK && b->all_scales) rc = check_scales(b, w[i], name);
+    }
+    return rc;
+}
+
 static int bind_experts(struct binder *b, struct v4_block_weights *w, const char *prefix)
 {
     const struct v4_config *c = b->c;
@@ -182,16 +227,7 @@ static int bind_experts(struct binder *b, struct v4_block_weights *w, const char
     for (int e = 0; e < n && rc == STATUS_OK; e++) {
         struct matrix *gate = &w->expert_gate[e], *up = &w->expert_up[e], *down = &w->expert_down[e];
         switch (b->naming) {
-        case OFFICIAL:
-            rc =
-                checkpoint_matrix(gate, b->ckpt, inter, dim, b->err, "%sffn.experts.%d.w1.weight", prefix, e);
-            if (rc == STATUS_OK)
-                rc = checkpoint_matrix(down, b->ckpt, dim, inter, b->err, "%sffn.experts.%d.w2.weight",
-                                       prefix, e);
-            if (rc == STATUS_OK)
-                rc = checkpoint_matrix(up, b->ckpt, inter, dim, b->err, "%sffn.experts.%d.w3.weight", prefix,
-                                       e);
-            break;
+        case OFFICIAL: rc = bind_official_expert(b, gate, down, up, prefix, e); break;
         case TRANSFORMERS: { /* gate rows, then up rows, in one tensor */
             struct matrix both;
             rc = checkpoint_expert(&both, b->ckpt, e, n, 2 * inter, dim, b->err, "%smlp.experts.gate_up_proj",
@@ -217,14 +253,15 @@ static int bind_experts(struct binder *b, struct v4_block_weights *w, const char
     return rc;
 }
 
+static const char *const tid2eid_name[N_NAMINGS] = {"ffn.gate.tid2eid", "mlp.gate.tid2eid",
+                                                    "ffn_gate_tid2eid.weight"};
+
 /* The expert table of a hash layer: I64 in safetensors, I32 in GGUF. Every id is checked here, once. */
 static int bind_tid2eid(struct binder *b, const int32_t **out, const char *prefix)
 {
-    static const char *const names[N_NAMINGS] = {"ffn.gate.tid2eid", "mlp.gate.tid2eid",
-                                                 "ffn_gate_tid2eid.weight"};
     const struct v4_config *c = b->c;
     char name[160];
-    snprintf(name, sizeof name, "%s%s", prefix, names[b->naming]);
+    snprintf(name, sizeof name, "%s%s", prefix, tid2eid_name[b->naming]);
     const char *file = checkpoint_path(b->ckpt);
     const struct tensor *t = checkpoint_find(b->ckpt, name);
     if (!t) return error_set(b->err, STATUS_FORMAT, "%s: missing tensor %s", file, name);
@@ -271,7 +308,7 @@ static int bind_block(struct binder *b, struct v4_block_weights *w, int layer, c
 static int bind_hc_head(struct binder *b, struct v4_hc *h, const char *fn, const char *base,
                         const char *scale)
 {
-    int rc = checkpoint_matrix(&h->fn, b->ckpt, V4_HC_MULT, V4_HC_MULT * b->c->dim, b->err, "%s", fn);
+    int rc = bind_matrix(b, &h->fn, V4_HC_MULT, V4_HC_MULT * b->c->dim, fn);
     if (rc == STATUS_OK) rc = bind_floats(b, &h->base, 1, V4_HC_MULT, base);
     if (rc == STATUS_OK) rc = bind_floats(b, &h->scale, 1, 1, scale);
     return rc;
@@ -290,8 +327,8 @@ static int bind_top(struct binder *b, struct v4_weights *w)
     };
     const struct v4_config *c = b->c;
     enum naming n = b->naming;
-    int rc = checkpoint_matrix(&w->embed, b->ckpt, c->n_vocab, c->dim, b->err, "%s", embed[n]);
-    if (rc == STATUS_OK) rc = checkpoint_matrix(&w->head, b->ckpt, c->n_vocab, c->dim, b->err, "%s", head[n]);
+    int rc = bind_matrix(b, &w->embed, c->n_vocab, c->dim, embed[n]);
+    if (rc == STATUS_OK) rc = bind_matrix(b, &w->head, c->n_vocab, c->dim, head[n]);
     if (rc == STATUS_OK) rc = bind_floats(b, &w->norm, 1, c->dim, norm[n]);
     if (rc == STATUS_OK) rc = bind_hc_head(b, &w->hc_head, hc[n][0], hc[n][1], hc[n][2]);
     return rc;
@@ -346,8 +383,8 @@ static int bind_draft_head(struct binder *b, struct v4_draft_weights *d, const c
 static int bind_mtp(struct binder *b, struct v4_draft_weights *d)
 {
     int dim = b->c->dim;
-    int rc = checkpoint_matrix(&d->e_proj, b->ckpt, dim, dim, b->err, "mtp.0.e_proj.weight");
-    if (rc == STATUS_OK) rc = checkpoint_matrix(&d->h_proj, b->ckpt, dim, dim, b->err, "mtp.0.h_proj.weight");
+    int rc = bind_matrix(b, &d->e_proj, dim, dim, "mtp.0.e_proj.weight");
+    if (rc == STATUS_OK) rc = bind_matrix(b, &d->h_proj, dim, dim, "mtp.0.h_proj.weight");
     if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->enorm, "mtp.0.", "enorm");
     if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->hnorm, "mtp.0.", "hnorm");
     if (rc == STATUS_OK) rc = bind_draft_head(b, d, "mtp.0.");
@@ -372,8 +409,7 @@ static int bind_dspark(struct binder *b, struct v4_draft_weights *d)
         rc = error_set(b->err, STATUS_FORMAT, "%s: has DSpark stages, but config.json no dspark_block_size",
                        checkpoint_path(b->ckpt));
     if (rc == STATUS_OK)
-        rc = checkpoint_matrix(&d->main_proj, b->ckpt, c->dim, c->n_dspark_targets * c->dim, b->err,
-                               "mtp.0.main_proj.weight");
+        rc = bind_matrix(b, &d->main_proj, c->dim, c->n_dspark_targets * c->dim, "mtp.0.main_proj.weight");
     if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->main_norm, "mtp.0.", "main_norm");
     snprintf(prefix, sizeof prefix, "mtp.%d.", n - 1);
     if (rc == STATUS_OK) rc = bind_draft_head(b, d, prefix);
@@ -400,6 +436,140 @@ static int bind_draft(struct binder *b, struct v4_weights *w)
         rc = b->naming == GGUF ? bind_mtp_gguf(b, w, d) : bind_mtp(b, d);
     }
     return rc;
+}
+
+/* ---- tensors that the configuration has no place for ---- */
+
+/* The rest of name after head; true when it begins so. */
+static bool take(struct str *name, const char *head)
+{
+    struct str h = str_from(head);
+    if (!str_starts(*name, h)) return false;
+    *name = (struct str){name->p + h.n, name->n - h.n};
+    return true;
+}
+
+/* A number and a dot; -1 when there is none. */
+static int take_index(struct str *name)
+{
+    int64_t v = 0;
+    size_t i = 0;
+    for (; i < name->n && i < 6 && name->p[i] >= '0' && name->p[i] <= '9'; i++)
+        v = 10 * v + (name->p[i] - '0');
+    if (i == 0 || i == name->n || name->p[i] != '.' || (i > 1 && name->p[0] == '0')) return -1;
+    *name = (struct str){name->p + i + 1, name->n - i - 1};
+    return (int)v;
+}
+
+/* name is `weight` or its scale under any of the spellings. */
+static bool is_tensor(struct str name, const char *weight, bool scaled)
+{
+    if (str_is(name, weight)) return true;
+    struct str w = str_from(weight), stem = w;
+    if (str_ends(w, STR(".weight"))) stem.n -= strlen(".weight");
+    if (!scaled || !str_starts(name, stem)) return false;
+    struct str end = {name.p + stem.n, name.n - stem.n};
+    if (str_is(end, ".scale")) return true;
+    return str_starts(name, w) && (str_is((struct str){name.p + w.n, name.n - w.n}, "_scale_inv") ||
+                                   str_is((struct str){name.p + w.n, name.n - w.n}, "_scale"));
+}
+
+static bool is_one_of(struct str name, const char *const *names, bool scaled)
+{
+    for (; *names; names++)
+        if (is_tensor(name, *names, scaled)) return true;
+    return false;
+}
+
+static bool is_expert(const struct binder *b, struct str rest)
+{
+    static const char *const together[N_NAMINGS][4] = {
+        [TRANSFORMERS] = {"mlp.experts.gate_up_proj", "mlp.experts.down_proj"},
+        [GGUF] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"},
+    };
+    static const char *const apart[] = {"w1.weight", "w2.weight", "w3.weight", NULL};
+    if (b->naming != OFFICIAL) return is_one_of(rest, together[b->naming], true);
+    if (!take(&rest, "ffn.experts.")) return false;
+    int e = take_index(&rest);
+    return e >= 0 && e < b->c->n_routed_experts && is_one_of(rest, apart, true);
+}
+
+/* rest: a name without its layer's prefix. */
+static bool is_in_block(const struct binder *b, struct str rest, int layer)
+{
+    for (int i = 0; i < N_BLOCK_ROWS; i++)
+        if (row_applies(&block_rows[i], b->c, layer) &&
+            is_tensor(rest, block_rows[i].name[b->naming], block_rows[i].kind == MATRIX))
+            return true;
+    return (layer < b->c->n_hash_layers && str_is(rest, tid2eid_name[b->naming])) || is_expert(b, rest);
+}
+
+/* Draft layers may bring copies of the backbone's embedding and head, which nobody needs. */
+static bool is_in_draft(const struct binder *b, const struct v4_draft_weights *d, struct str rest, int i)
+{
+    static const char *const mtp[] = {"e_proj.weight", "h_proj.weight", NULL},
+                             *const mtp_norms[] = {"enorm.weight", "hnorm.weight", NULL},
+                             *const last[] = {"norm.weight", "hc_head_fn", "hc_head_base", "hc_head_scale",
+                                              NULL},
+                             *const markov[] = {"markov_head.markov_w1.weight",
+                                                "markov_head.markov_w2.weight", "confidence_head.proj.weight",
+                                                NULL},
+                             *const copies[] = {"emb.weight",
+                                                "embed.weight",
+                                                "emb.tok_emb.weight",
+                                                "head.weight",
+                                                "shared_head.head.weight",
+                                                NULL},
+                             *const first[] = {"main_proj.weight", "main_norm.weight", NULL};
+    if (i < 0 || i >= d->n_blocks) return false;
+    if (is_in_block(b, rest, b->c->n_layers + i) || is_one_of(rest, copies, false)) return true;
+    if (i == d->n_blocks - 1 && is_one_of(rest, last, false)) return true;
+    if (d->kind == V4_DRAFT_MTP) return is_one_of(rest, mtp, true) || is_one_of(rest, mtp_norms, false);
+    return (i == 0 && is_one_of(rest, first, true)) ||
+           (i == d->n_blocks - 1 && is_one_of(rest, markov, false));
+}
+
+static bool is_known(const struct binder *b, const struct v4_weights *w, struct str name)
+{
+    static const char *const top[N_NAMINGS][7] = {
+        {"embed.weight", "head.weight", "norm.weight", "hc_head_fn", "hc_head_base", "hc_head_scale"},
+        {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.hc_head.hc_fn",
+         "model.hc_head.hc_base", "model.hc_head.hc_scale"},
+        {"token_embd.weight", "output.weight", "output_norm.weight", "output_hc_fn.weight",
+         "output_hc_base.weight", "output_hc_scale.weight"},
+    };
+    static const char *const nextn[] = {"eh_proj.weight",
+                                        "enorm.weight",
+                                        "hnorm.weight",
+                                        "shared_head_norm.weight",
+                                        "embed_tokens.weight",
+                                        "shared_head_head.weight",
+                                        NULL};
+    static const char *const layers[N_NAMINGS] = {"layers.", "model.layers.", "blk."};
+    if (is_one_of(name, top[b->naming], true)) return true;
+    if (take(&name, layers[b->naming])) {
+        int i = take_index(&name), n = b->c->n_layers;
+        if (i >= 0 && i < n) return is_in_block(b, name, i);
+        if (b->naming != GGUF || w->draft.kind != V4_DRAFT_MTP || i != n) return false;
+        return is_in_block(b, name, n) || (take(&name, "nextn.") && is_one_of(name, nextn, false));
+    }
+    if (b->naming == TRANSFORMERS)
+        return str_starts(name, STR("mtp.")) || str_starts(name, STR("model.mtp."));
+    return b->naming == OFFICIAL && take(&name, "mtp.") && is_in_draft(b, &w->draft, name, take_index(&name));
+}
+
+/* A tensor without a place is another model's: running without it would give other results than its makers
+ * saw. */
+static int refuse_strangers(const struct binder *b, const struct v4_weights *w)
+{
+    for (size_t i = 0; i < checkpoint_n_tensors(b->ckpt); i++) {
+        struct str name = checkpoint_tensor(b->ckpt, i)->name;
+        if (!is_known(b, w, name))
+            return error_set(b->err, STATUS_FORMAT,
+                             "%s: unexpected tensor '%.*s': the configuration has no place for it",
+                             checkpoint_path(b->ckpt), STR_ARG(name));
+    }
+    return STATUS_OK;
 }
 
 static uint64_t params(const struct matrix *m)
@@ -469,7 +639,10 @@ int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struc
                     struct arena *a, struct error *err)
 {
     *w = (struct v4_weights){0};
-    struct binder b = {c, ckpt, a, OFFICIAL, err};
+    uint64_t layers = (uint64_t)(c->n_layers + V4_MAX_DRAFT_LAYERS),
+             scales = layers * (uint64_t)c->n_routed_experts * 3 * (uint64_t)c->moe_inter_dim *
+                      (uint64_t)c->dim / 32;
+    struct binder b = {c, ckpt, a, OFFICIAL, err, .all_scales = scales <= MAX_EXPERT_SCALES};
     if (checkpoint_kind(ckpt) == CHECKPOINT_GGUF)
         b.naming = GGUF;
     else if (!checkpoint_find(ckpt, "embed.weight") && checkpoint_find(ckpt, "model.embed_tokens.weight"))
@@ -486,6 +659,7 @@ int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struc
         rc = bind_block(&b, &w->layers[l], l, prefix);
     }
     if (rc == STATUS_OK) rc = bind_draft(&b, w);
+    if (rc == STATUS_OK) rc = refuse_strangers(&b, w);
     if (rc == STATUS_OK) count_all(w, c);
     return rc;
 }
