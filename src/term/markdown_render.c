@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/utf8.h"
+#include "term/markdown_code.h"
 #include "term/markdown_table.h"
 #include "term/visible.h"
 #include "term/width.h"
@@ -169,57 +170,10 @@ static void put_rule(struct render *r, int cols)
 
 /* ---- code ---- */
 
-/* Tabs to spaces, so that a column is a column. */
-static void expand(struct buf *out, struct str line)
+static void nested_code_row(void *ctx, struct str text, const uint8_t *style, bool is_soft)
 {
-    int col = 0;
-    for (size_t i = 0; i < line.n;) {
-        int cols;
-        size_t n = width_next(line, i, &cols);
-        if (line.p[i] == '\t') {
-            cols = WIDTH_TAB - col % WIDTH_TAB;
-            buf_append(out, "        ", (size_t)cols);
-        } else {
-            buf_append(out, line.p + i, n);
-        }
-        col += cols;
-        i += n;
-    }
-}
-
-/* One line in rows of at most cols columns (<= 0: one row), each handed to `row` with is_soft for all but the
- * first. */
-static void put_code_line(struct markdown_rows *out, struct render *r, struct str line,
-                          const struct highlight_lang *lang, struct highlight_state *st, int cols,
-                          enum sgr_level level)
-{
-    struct buf text, style;
-    buf_init(&text, TEXT_MAX);
-    buf_init(&style, TEXT_MAX);
-    expand(&text, line);
-    struct str s = buf_view(&text);
-    if (text.failed || !buf_reserve(&style, s.n + 1)) {
-        out->failed = true;
-    } else {
-        uint8_t *st_p = (uint8_t *)style.p;
-        highlight_line(lang, st, s, st_p);
-        size_t at = 0;
-        do {
-            size_t n = cols > 0 ? width_fit(str_slice(s, at, s.n), cols) : s.n;
-            int one;
-            if (n == 0 && at < s.n) n = width_next(s, at, &one); /* wider than the whole terminal */
-            struct str part = str_slice(s, at, at + n);
-            if (r) {
-                put_row(r, part, st_p + at);
-            } else {
-                markdown_rows_styled(out, part, st_p + at, level);
-                markdown_rows_end(out, width_text(part), at > 0);
-            }
-            at += n;
-        } while (at < s.n);
-    }
-    buf_free(&text);
-    buf_free(&style);
+    (void)is_soft; /* the next row begins with a prefix */
+    put_row(ctx, text, style);
 }
 
 static void flush_code(struct render *r)
@@ -231,16 +185,29 @@ static void flush_code(struct render *r)
     for (size_t at = 0; at <= s.n;) {
         size_t end = str_find(s, STR("\n"), at);
         if (end == (size_t)-1) end = s.n;
-        put_code_line(r->rows, r, str_slice(s, at, end), r->lang, &st, room(r), r->look->level);
+        r->failed |= !markdown_code_line(str_slice(s, at, end), r->lang, &st, room(r), nested_code_row, r);
         at = end + 1;
     }
     clear_text(r);
 }
 
+struct code_rows {
+    struct markdown_rows *out;
+    enum sgr_level level;
+};
+
+static void code_row(void *ctx, struct str text, const uint8_t *style, bool is_soft)
+{
+    struct code_rows *c = ctx;
+    markdown_rows_styled(c->out, text, style, c->level);
+    markdown_rows_end(c->out, width_text(text), is_soft);
+}
+
 void markdown_render_code(struct markdown_rows *out, struct str line, const struct highlight_lang *lang,
                           struct highlight_state *st, const struct markdown_look *look)
 {
-    put_code_line(out, NULL, line, lang, st, look->cols, look->level);
+    struct code_rows c = {out, look->level};
+    out->failed |= !markdown_code_line(line, lang, st, look->cols, code_row, &c);
 }
 
 void markdown_render_fence(struct markdown_rows *out, const struct str *lang,

@@ -239,8 +239,29 @@ static const char *const answers[] = {
     "```python\ndef f():\n    \"\"\"doc\n    more\"\"\"\n    return 'a very long line that has to go over the edge of the terminal, twice if it is narrow'\n```\n"
     "| a | b |\n|---|:-:|\n| 1 | two words |\n| `x` | \u4E2D\u6587 |\n\nafter\n***\n- [x] t\n~~~\n```\n~~~\n",
     "a\n- b\n\n\n\nc\n===\n\n    code\n\n> q\nlazy\n\n1) x\n1) y\n+ z\n\n+ w\n#\n####### no\n```\nunclosed \033[31m\u202E \xE4\xB8\xAD \xFF\n\n",
+    "```sh\necho \U0001F468\u200D\U0001F469\u200D\U0001F467 \U0001F468\u200D\U0001F469\u200D\U0001F467 \u2764\uFE0F \u4E2D\u6587 and so on, over the edge \U0001F1E9\U0001F1EA\n"
+    "\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\n```\n",
     "\xE4\xB8\xAD\xE6\x96\x87 \xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7 \xF0\x9F\x98\x80\xEF\xB8\x8F e\xCC\x81 &#27; &amp; <b> \\* \\\r\nline\r\n\r\nmore\ttabs\t.\n\n- \n-\n\n  x\n--\n---\n",
 };
+
+/* Rows of code go on where the terminal wraps, but not where terminals disagree about widths. */
+static void long_code_lines_are_one_line(void **state)
+{
+    (void)state;
+#define FAMILY "\U0001F468\u200D\U0001F469\u200D\U0001F467"
+    struct markdown *m = begin(10, 24, SGR_COLOR);
+    markdown_feed(m, STR("```\nabcdefghijklmno\n123456789\u4E2D\nab" FAMILY FAMILY FAMILY "cd\nend\n```"));
+    struct error err;
+    assert_int_equal(markdown_end(m, &bytes, &err), STATUS_OK);
+    buf_cstr(&bytes);
+    assert_non_null(strstr(bytes.p, "abcdefghijklmno\r\n"));
+    assert_non_null(strstr(bytes.p, "123456789\u4E2D\r\n"));
+    write_bytes();
+    assert_string_equal(shown(), "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nabcdefghij\nklmno\n123456789\n\u4E2D\n"
+                                 "ab" FAMILY "\n" FAMILY "\n" FAMILY "cd\nend\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
+    markdown_close(m);
+    vterm_free(&screen);
+}
 
 static void stream(const char *source, int cols, int rows, struct rng *rng)
 {
@@ -387,6 +408,7 @@ int main(void)
         cmocka_unit_test(blocks),
         cmocka_unit_test(tables_fit_the_width),
         cmocka_unit_test(code_is_shown_as_it_is),
+        cmocka_unit_test(long_code_lines_are_one_line),
         cmocka_unit_test(a_pipe_gets_readable_text),
         cmocka_unit_test(text_appears_as_it_arrives),
         cmocka_unit_test(chunking_does_not_change_the_screen),
