@@ -131,10 +131,19 @@ static int append_to_file(const struct history *h, struct str text, struct error
     buf_init(&line, LINE_MAX_ESCAPED + 1);
     escape(&line, text);
     int fd = open(h->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-    bool is_ok = fd >= 0 && !line.failed && write(fd, line.p, line.n) == (ssize_t)line.n;
-    int rc =
-        is_ok ? STATUS_OK
-              : error_set(err, STATUS_IO, "%s: cannot append to the history: %s", h->path, strerror(errno));
+    bool is_ok = fd >= 0 && !line.failed;
+    for (size_t at = 0; is_ok && at < line.n;) { /* one write, unless the system takes less */
+        ssize_t n = write(fd, line.p + at, line.n - at);
+        if (n > 0)
+            at += (size_t)n;
+        else
+            is_ok = n < 0 && errno == EINTR;
+    }
+    int rc = STATUS_OK;
+    if (line.failed)
+        rc = error_set(err, STATUS_NOMEM, "%s: history line of %zu bytes", h->path, text.n);
+    else if (!is_ok)
+        rc = error_set(err, STATUS_IO, "%s: cannot append to the history: %s", h->path, strerror(errno));
     if (fd >= 0) close(fd);
     buf_free(&line);
     return rc;

@@ -522,6 +522,7 @@ static void put_entity(struct render *r, struct str s)
     if (str_is(buf_view(&shown), "\n") || str_is(buf_view(&shown), "\t"))
         buf_clear(&shown); /* layout is not the text's */
     put(r, buf_view(&shown), style_now(r));
+    r->failed |= shown.failed;
     buf_free(&shown);
 }
 

@@ -7,6 +7,7 @@ enum { CELL_MIN = 4, LINE_MAX_BYTES = 16 << 20 };
 
 struct styled_line {
     struct buf text, style;
+    bool failed;
 };
 
 static void put(struct styled_line *l, struct str s, uint8_t style)
@@ -34,6 +35,7 @@ static void flush(struct styled_line *l, markdown_line_fn *line, void *ctx)
 {
     while (l->text.n > 0 && l->text.p[l->text.n - 1] == ' ') l->text.n--;
     l->style.n = l->text.n;
+    l->failed |= l->text.failed || l->style.failed;
     if (!l->text.failed && !l->style.failed) line(ctx, buf_view(&l->text), (const uint8_t *)l->style.p);
     buf_clear(&l->text);
     buf_clear(&l->style);
@@ -133,7 +135,7 @@ static void lay_out_records(struct styled_line *l, const struct markdown_table *
 bool markdown_table_lay_out(const struct markdown_table *t, int cols, bool is_plain, markdown_line_fn *line,
                             void *ctx)
 {
-    struct styled_line l;
+    struct styled_line l = {.failed = false};
     buf_init(&l.text, LINE_MAX_BYTES);
     buf_init(&l.style, LINE_MAX_BYTES);
     int width[MARKDOWN_TABLE_COLS];
@@ -151,8 +153,7 @@ bool markdown_table_lay_out(const struct markdown_table *t, int cols, bool is_pl
             flush(&l, line, ctx);
         }
     }
-    bool is_ok = !l.text.failed && !l.style.failed;
     buf_free(&l.text);
     buf_free(&l.style);
-    return is_ok;
+    return !l.failed;
 }

@@ -18,8 +18,8 @@ struct scenario {
 };
 
 /* The scenarios of one file. */
-extern const struct scenario base_scenarios[], format_scenarios[], model_scenarios[];
-extern const size_t n_base_scenarios, n_format_scenarios, n_model_scenarios;
+extern const struct scenario base_scenarios[], format_scenarios[], model_scenarios[], term_scenarios[];
+extern const size_t n_base_scenarios, n_format_scenarios, n_model_scenarios, n_term_scenarios;
 
 void scenario_models_close(void); /* releases what the model scenarios keep open */
 

@@ -134,7 +134,8 @@ int main(void)
         size_t n;
     } parts[] = {{base_scenarios, n_base_scenarios},
                  {format_scenarios, n_format_scenarios},
-                 {model_scenarios, n_model_scenarios}};
+                 {model_scenarios, n_model_scenarios},
+                 {term_scenarios, n_term_scenarios}};
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
         for (size_t i = 0; i < parts[p].n; i++) {
             const struct scenario *s = &parts[p].scenarios[i];

@@ -7,7 +7,10 @@
 #include "base/str.h"
 #include "base/utf8.h"
 
-static inline bool escapes_is_number(char c) { return (c >= '0' && c <= '9') || c == ';' || c == '?'; }
+static inline bool escapes_is_number(char c)
+{
+    return (c >= '0' && c <= '9') || c == ';' || c == '?';
+}
 
 /* Aborts on anything else. */
 static inline void escapes_check(struct str s)
@@ -23,7 +26,8 @@ static inline void escapes_check(struct str s)
         int len = utf8_decode(s.p + i, s.n - i, &cp);
         CHECK(len > 0);
         CHECK(cp >= 0x20 || cp == '\n' || cp == '\r');
-        CHECK(!(cp >= 0x7F && cp < 0xA0) && !(cp >= 0x202A && cp <= 0x202E) && !(cp >= 0x2066 && cp <= 0x2069));
+        CHECK(!(cp >= 0x7F && cp < 0xA0) && !(cp >= 0x202A && cp <= 0x202E) &&
+              !(cp >= 0x2066 && cp <= 0x2069));
         i += (size_t)len;
     }
 }

@@ -1,5 +1,5 @@
-/* Any bytes as typed keys: the same events in one piece and byte by byte; an editor that gets them stays whole and writes nothing
- * but known sequences. Byte 0: columns; byte 1: rows; the rest is typed. */
+/* Any bytes as typed keys: the same events in one piece and byte by byte; an editor that gets them stays
+ * whole and writes nothing but known sequences. Byte 0: columns; byte 1: rows; the rest is typed. */
 #include "fuzz.h"
 #include "escapes.h"
 #include "term/line_editor.h"
@@ -72,8 +72,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     CHECK(str_equal(buf_view(&whole), buf_view(&parts)));
     buf_free(&whole);
     buf_free(&parts);
-    struct term t = {.in = -1, .out = -1, .is_terminal = true, .is_interactive = true, .sgr = SGR_COLOR,
-                     .cols = data[0], .rows = data[1] % 32};
+    struct term t = {.in = -1,
+                     .out = -1,
+                     .is_terminal = true,
+                     .is_interactive = true,
+                     .sgr = SGR_COLOR,
+                     .cols = data[0],
+                     .rows = data[1] % 32};
     edit(bytes, &t);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Any text, at any width, in any pieces: nothing but known sequences, and the same plain text as in one piece.
- * Byte 0: columns; byte 1: largest piece; the rest is the text. */
+/* Any text, at any width, in any pieces: nothing but known sequences, and the same plain text as in one
+ * piece. Byte 0: columns; byte 1: largest piece; the rest is the text. */
 #include "fuzz.h"
 #include "escapes.h"
 #include "term/markdown.h"

@@ -76,10 +76,14 @@ static void erase(struct vterm *v, int y, int from, int to)
 
 static void set_mode(struct vterm *v, const char *p, size_t n, bool on)
 {
-    if (n == 3 && memcmp(p, "?25", 3) == 0) v->is_cursor_hidden = !on;
-    else if (n == 5 && memcmp(p, "?2026", 5) == 0) v->is_frame = on;
-    else if (n == 5 && memcmp(p, "?2004", 5) == 0) v->is_paste_on = on;
-    else v->n_unknown++;
+    if (n == 3 && memcmp(p, "?25", 3) == 0)
+        v->is_cursor_hidden = !on;
+    else if (n == 5 && memcmp(p, "?2026", 5) == 0)
+        v->is_frame = on;
+    else if (n == 5 && memcmp(p, "?2004", 5) == 0)
+        v->is_paste_on = on;
+    else
+        v->n_unknown++;
 }
 
 /* p[0, n): parameters of the control sequence that ends in `final`. */
@@ -136,8 +140,10 @@ void vterm_write(struct vterm *v, struct str s)
             uint32_t cp;
             int len = utf8_decode(s.p + i, s.n - i, &cp);
             size_t n = (size_t)(len < 0 ? -len : len);
-            if (len < 0 || cp < 0x20 || (cp >= 0x7F && cp < 0xA0)) v->n_unknown++;
-            else put(v, s.p + i, n, utf8proc_charwidth((int32_t)cp));
+            if (len < 0 || cp < 0x20 || (cp >= 0x7F && cp < 0xA0))
+                v->n_unknown++;
+            else
+                put(v, s.p + i, n, utf8proc_charwidth((int32_t)cp));
             i += n;
         }
     }

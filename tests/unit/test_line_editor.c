@@ -11,12 +11,12 @@
 #include "term/line_editor.h"
 #include "support/vterm.h"
 
-#define LEFT         "\033[D"
-#define RIGHT        "\033[C"
-#define UP           "\033[A"
-#define DOWN         "\033[B"
-#define ALT_ENTER    "\033\r"
-#define PASTE(text)  "\033[200~" text "\033[201~"
+#define LEFT        "\033[D"
+#define RIGHT       "\033[C"
+#define UP          "\033[A"
+#define DOWN        "\033[B"
+#define ALT_ENTER   "\033\r"
+#define PASTE(text) "\033[200~" text "\033[201~"
 
 static struct fixture {
     struct term term;
@@ -32,7 +32,8 @@ static size_t complete_commands(void *ctx, struct str before, struct buf *candid
     static const char *const commands[] = {"/help", "/reset", "/save", "/stats", "/system"};
     if (before.n == 0 || before.p[0] != '/') return 0;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (str_starts(str_from(commands[i]), before)) buf_append(candidates, commands[i], strlen(commands[i]) + 1);
+        if (str_starts(str_from(commands[i]), before))
+            buf_append(candidates, commands[i], strlen(commands[i]) + 1);
     return 0;
 }
 
@@ -47,7 +48,13 @@ static void show(void)
 
 static void begin(int cols, int rows)
 {
-    f.term = (struct term){.in = -1, .out = -1, .is_terminal = true, .is_interactive = true, .sgr = SGR_COLOR, .cols = cols, .rows = rows};
+    f.term = (struct term){.in = -1,
+                           .out = -1,
+                           .is_terminal = true,
+                           .is_interactive = true,
+                           .sgr = SGR_COLOR,
+                           .cols = cols,
+                           .rows = rows};
     struct line_editor_options o = {.complete = complete_commands};
     assert_int_equal(line_editor_open(&f.editor, &f.term, &o, NULL, NULL), STATUS_OK);
     keys_init(&f.keys);
@@ -81,7 +88,10 @@ static enum line_result type_bytes(struct str bytes)
     return r;
 }
 
-static enum line_result type(const char *bytes) { return type_bytes(str_from(bytes)); }
+static enum line_result type(const char *bytes)
+{
+    return type_bytes(str_from(bytes));
+}
 
 /* The text with | at the cursor. */
 static const char *edited(void)
@@ -95,7 +105,10 @@ static const char *edited(void)
     return buf_cstr(&f.text);
 }
 
-static const char *screen(void) { return vterm_text(&f.screen, false, &f.text); }
+static const char *screen(void)
+{
+    return vterm_text(&f.screen, false, &f.text);
+}
 
 static void assert_cursor(int x, int y)
 {
@@ -117,6 +130,7 @@ static void submit(const char *text)
 static void keys_edit_text(void **state)
 {
     (void)state;
+    // clang-format off
     static const struct { const char *typed, *edited; } rows[] = {
         {"hello", "hello|"},
         {"ab" LEFT "X", "aX|b"},
@@ -165,6 +179,7 @@ static void keys_edit_text(void **state)
         {"/sy\t\037", "/sy|"},
         {"no\t", "no|"},
     };
+    // clang-format on
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         begin(80, 24);
         type(rows[i].typed);
@@ -194,7 +209,7 @@ static void screens(void **state)
     type("hello");
     assert_string_equal(screen(), "> hello");
     assert_cursor(7, 0);
-    type(" wonderful world");                          /* 17 columns of text in a row: 20 less prompt and edge */
+    type(" wonderful world"); /* 17 columns of text in a row: 20 less prompt and edge */
     assert_string_equal(screen(), "> hello wonderful w\n  orld");
     assert_cursor(6, 1);
     type("\001");
@@ -205,11 +220,16 @@ static void screens(void **state)
     assert_string_equal(screen(), "> a\n\n  b");
     assert_cursor(3, 2);
     type("\003");
-    type("\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207x\344\270\255");
-    assert_string_equal(screen(), "> \344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207x\n"
-                                  "  \344\270\255"); /* no wide character is cut in two */
+    type("\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207x"
+         "\344\270\255");
+    assert_string_equal(
+        screen(),
+        "> "
+        "\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207\344\270\255\346\226\207x\n"
+        "  \344\270\255"); /* no wide character is cut in two */
     assert_cursor(4, 1);
-    type("\003" "a" PASTE("\tb\033[31m\302\233"));       /* what was pasted cannot reach the terminal */
+    type("\003"
+         "a" PASTE("\tb\033[31m\302\233")); /* what was pasted cannot reach the terminal */
     assert_string_equal(screen(), "> a    b\342\220\233[31m\n  <U+009B>");
     end();
 }
@@ -240,7 +260,8 @@ static void output_above_stays(void **state)
     type("third\012line");
     assert_string_equal(screen(), "> first\n> second\n> third\n  line");
     type("\012more\012and more");
-    assert_string_equal(vterm_text(&f.screen, true, &f.text), "> first\n> second\n> third\n  line\n  more\n  and more");
+    assert_string_equal(vterm_text(&f.screen, true, &f.text),
+                        "> first\n> second\n> third\n  line\n  more\n  and more");
     type("\003");
     assert_string_equal(vterm_text(&f.screen, true, &f.text), "> first\n> second\n>");
     end();
@@ -271,7 +292,7 @@ static void history_by_keys(void **state)
     assert_string_equal(edited(), "make all|");
     type(DOWN DOWN DOWN DOWN DOWN);
     assert_string_equal(edited(), "|");
-    type("make" UP);                        /* only what begins like this */
+    type("make" UP); /* only what begins like this */
     assert_string_equal(edited(), "make test|");
     type(UP);
     assert_string_equal(edited(), "make all|");
@@ -279,7 +300,7 @@ static void history_by_keys(void **state)
     assert_string_equal(edited(), "make all|");
     type(DOWN DOWN);
     assert_string_equal(edited(), "make|");
-    type(UP "!");                           /* changing it makes it a new text */
+    type(UP "!"); /* changing it makes it a new text */
     assert_string_equal(edited(), "make test!|");
     type("\003");
 
@@ -293,7 +314,7 @@ static void history_by_keys(void **state)
     assert_string_equal(screen(), "no match 'st': git status");
     type("\007");
     assert_string_equal(screen(), "> draft");
-    type("\003\022all\001X");                /* any other key takes the match and acts on it */
+    type("\003\022all\001X"); /* any other key takes the match and acts on it */
     assert_string_equal(edited(), "X|make all");
     type("\003\022zzz\177\177\177log");
     assert_int_equal(type("\r"), LINE_SUBMITTED);
@@ -327,18 +348,20 @@ static void resize_redraws(void **state)
     show();
     assert_string_equal(screen(), "> hello wonderful world");
     assert_cursor(23, 0);
-    type("\014");                            /* C-l */
+    type("\014"); /* C-l */
     assert_string_equal(screen(), "> hello wonderful world");
     end();
 }
 
-/* Whatever is typed: the screen is a function of the text and the cursor. A second editor that is given the text at once shows
- * the same, cursor included. */
+/* Whatever is typed: the screen is a function of the text and the cursor. A second editor that is given the
+ * text at once shows the same, cursor included. */
 static void screen_depends_on_the_text_only(void **state)
 {
     (void)state;
-    static const char *const parts[] = {"a", "word ", "\344\270\255", "e\314\201", "\012", LEFT, LEFT LEFT, RIGHT, "\177", "\027", "\031", "\001",
-                                        "\005", "\013", "\024", "\037", PASTE("p q\rr"), "\t", "\033b", UP, DOWN, "\033[3~"};
+    static const char *const parts[] = {
+        "a",     "word ", "\344\270\255", "e\314\201", "\012", LEFT,   LEFT LEFT, RIGHT,           "\177",
+        "\027",  "\031",  "\001",         "\005",      "\013", "\024", "\037",    PASTE("p q\rr"), "\t",
+        "\033b", UP,      DOWN,           "\033[3~"};
     struct rng rng;
     rng_seed(&rng, 1);
     struct buf shown, text;

@@ -71,7 +71,10 @@ static void finish(struct markdown *m)
     assert_int_equal(screen.x, 0); /* below the text */
 }
 
-static const char *shown(void) { return vterm_text(&screen, true, &text); }
+static const char *shown(void)
+{
+    return vterm_text(&screen, true, &text);
+}
 
 /* The whole text at once on a tall screen. */
 static const char *rendered(const char *source, int cols)
@@ -109,6 +112,7 @@ static const char *plain(const char *source, int cols)
 static void blocks(void **state)
 {
     (void)state;
+    // clang-format off
     static const struct { const char *source, *screen; int cols; } rows[] = {
         {"Hello *there*, **you**.", "Hello there, you.", 40},
         {"one\ntwo\n\nthree", "one two\n\nthree", 40},
@@ -141,6 +145,7 @@ static void blocks(void **state)
         {"", "", 40},
         {"\n\n\n", "", 40},
     };
+    // clang-format on
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_string_equal(rendered(rows[i].source, rows[i].cols), rows[i].screen);
 }
@@ -148,32 +153,43 @@ static void blocks(void **state)
 static void tables_fit_the_width(void **state)
 {
     (void)state;
-    const char *table = "| Name | N | Text |\n|:--|--:|:-:|\n| a | 1 | x |\n| bb | 22 | some longer **words** here |\n";
-    assert_string_equal(rendered(table, 60), "Name \u2502  N \u2502          Text\n"
-                                             "\u2500\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500"
-                                             "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\n"
-                                             "a    \u2502  1 \u2502           x\n"
-                                             "bb   \u2502 22 \u2502 some longer words here");
-    assert_string_equal(rendered(table, 22), "Name \u2502  N \u2502    Text\n"
-                                             "\u2500\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\n"
-                                             "a    \u2502  1 \u2502     x\n"
-                                             "bb   \u2502 22 \u2502    some\n"
-                                             "     \u2502    \u2502   longer\n"
-                                             "     \u2502    \u2502 words here");
-    assert_string_equal(rendered("| a | b | c | d | e |\n|-|-|-|-|-|\n| some | wider | cells | than | fit |\n", 20),
-                        "a: some\nb: wider\nc: cells\nd: than\ne: fit\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
-    assert_string_equal(rendered("| a | b |\n|-|-|\n| \u4E2D\u6587 | x |\n", 20), "a    \u2502 b\n\u2500\u2500\u2500\u2500\u2500\u253C\u2500\u2500\n\u4E2D\u6587 \u2502 x");
+    const char *table =
+        "| Name | N | Text |\n|:--|--:|:-:|\n| a | 1 | x |\n| bb | 22 | some longer **words** here |\n";
+    assert_string_equal(rendered(table, 60),
+                        "Name \u2502  N \u2502          Text\n"
+                        "\u2500\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500"
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500"
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\n"
+                        "a    \u2502  1 \u2502           x\n"
+                        "bb   \u2502 22 \u2502 some longer words here");
+    assert_string_equal(rendered(table, 22),
+                        "Name \u2502  N \u2502    Text\n"
+                        "\u2500\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500\u2500\u253C\u2500\u2500\u2500"
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\n"
+                        "a    \u2502  1 \u2502     x\n"
+                        "bb   \u2502 22 \u2502    some\n"
+                        "     \u2502    \u2502   longer\n"
+                        "     \u2502    \u2502 words here");
+    assert_string_equal(
+        rendered("| a | b | c | d | e |\n|-|-|-|-|-|\n| some | wider | cells | than | fit |\n", 20),
+        "a: some\nb: wider\nc: cells\nd: than\ne: fit\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
+    assert_string_equal(
+        rendered("| a | b |\n|-|-|\n| \u4E2D\u6587 | x |\n", 20),
+        "a    \u2502 b\n\u2500\u2500\u2500\u2500\u2500\u253C\u2500\u2500\n\u4E2D\u6587 \u2502 x");
 }
 
 static void code_is_shown_as_it_is(void **state)
 {
     (void)state;
     assert_string_equal(rendered("```c\nint x;\n\n  y; //*z*\n```\nend", 10),
-                        "\u2500\u2500 c \u2500\u2500\u2500\u2500\u2500\nint x;\n\n  y; //*z*\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nend");
-    assert_string_equal(rendered("~~~\n```\n~~~", 10), "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\n```\n"
-                                                       "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
-    assert_string_equal(rendered("```\nunclosed", 10), "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nunclosed\n"
-                                                       "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
+                        "\u2500\u2500 c \u2500\u2500\u2500\u2500\u2500\nint x;\n\n  y; "
+                        "//*z*\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nend");
+    assert_string_equal(rendered("~~~\n```\n~~~", 10),
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\n```\n"
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
+    assert_string_equal(rendered("```\nunclosed", 10),
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nunclosed\n"
+                        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
     struct markdown *m = begin(80, 24, SGR_COLOR);
     feed(m, "```c\nreturn \"s\"; // c\n");
     assert_string_equal(screen.cell[1][0].sgr, "0;1;34");
@@ -193,7 +209,8 @@ static void a_pipe_gets_readable_text(void **state)
     (void)state;
     assert_string_equal(plain("# T\n\nA **b** `c` [d](e).\n\n- x\n- [x] y\n\n> q\n\n```c\nint a;\n```\n", 40),
                         "# T\n\nA b `c` d (e).\n\n- x\n[x] y\n\n> q\n\n```c\nint a;\n```\n");
-    assert_string_equal(plain("a long line is not wrapped when the width is unknown", 0), "a long line is not wrapped when the width is unknown\n");
+    assert_string_equal(plain("a long line is not wrapped when the width is unknown", 0),
+                        "a long line is not wrapped when the width is unknown\n");
     assert_string_equal(plain("| a | b |\n|-|-|\n| 1 | 2 |", 40), "a | b\n--|--\n1 | 2\n");
     assert_string_equal(plain("", 40), "");
     assert_string_equal(plain("\033[2Jx", 40), "\u241B[2Jx\n");
@@ -207,7 +224,7 @@ static void text_appears_as_it_arrives(void **state)
     feed(m, "Hello");
     assert_string_equal(shown(), "Hello");
     feed(m, " **wor");
-    assert_string_equal(shown(), "Hello wor");         /* bold before its end has come */
+    assert_string_equal(shown(), "Hello wor"); /* bold before its end has come */
     feed(m, "ld** and then some");
     assert_string_equal(shown(), "Hello world and then\nsome");
     feed(m, "\n");
@@ -218,13 +235,19 @@ static void text_appears_as_it_arrives(void **state)
     feed(m, "\n\n``");
     assert_string_equal(shown(), "Hello world and then\nsome\n\u2022 item");
     feed(m, "`c\nint");
-    assert_string_equal(shown(), "Hello world and then\nsome\n\u2022 item\n\n\u2500\u2500 c \u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nint");
+    assert_string_equal(
+        shown(),
+        "Hello world and then\nsome\n\u2022 item\n\n\u2500\u2500 c "
+        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nint");
     feed(m, " x;\n``");
     assert_non_null(strstr(shown(), "\nint x;"));
     assert_null(strstr(shown(), "``"));
     feed(m, "`\nend");
     finish(m);
-    assert_non_null(strstr(shown(), "int x;\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nend"));
+    assert_non_null(strstr(shown(), "int "
+                                    "x;"
+                                    "\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500"
+                                    "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nend"));
     assert_int_equal(screen.y, 8);
     feed(m, "next answer");
     finish(m);
@@ -234,14 +257,22 @@ static void text_appears_as_it_arrives(void **state)
 }
 
 static const char *const answers[] = {
-    "# Title\n\nA paragraph with **bold**, *it*, `code` and [a link](http://x.y/z), long enough to wrap on any screen here.\nSecond line.\n\n"
-    "- one\n- two **b**\n  - nested\n\n    para\n- three\n\n1. a\n2. b\n\n   ```py\n   x = 1\n   ```\n3. c\nlazy\n\n> quote\n> more\n\nEnd.",
-    "```python\ndef f():\n    \"\"\"doc\n    more\"\"\"\n    return 'a very long line that has to go over the edge of the terminal, twice if it is narrow'\n```\n"
+    "# Title\n\nA paragraph with **bold**, *it*, `code` and [a link](http://x.y/z), long enough to wrap on "
+    "any screen here.\nSecond line.\n\n"
+    "- one\n- two **b**\n  - nested\n\n    para\n- three\n\n1. a\n2. b\n\n   ```py\n   x = 1\n   ```\n3. "
+    "c\nlazy\n\n> quote\n> more\n\nEnd.",
+    "```python\ndef f():\n    \"\"\"doc\n    more\"\"\"\n    return 'a very long line that has to go over "
+    "the edge of the terminal, twice if it is narrow'\n```\n"
     "| a | b |\n|---|:-:|\n| 1 | two words |\n| `x` | \u4E2D\u6587 |\n\nafter\n***\n- [x] t\n~~~\n```\n~~~\n",
-    "a\n- b\n\n\n\nc\n===\n\n    code\n\n> q\nlazy\n\n1) x\n1) y\n+ z\n\n+ w\n#\n####### no\n```\nunclosed \033[31m\u202E \xE4\xB8\xAD \xFF\n\n",
-    "```sh\necho \U0001F468\u200D\U0001F469\u200D\U0001F467 \U0001F468\u200D\U0001F469\u200D\U0001F467 \u2764\uFE0F \u4E2D\u6587 and so on, over the edge \U0001F1E9\U0001F1EA\n"
-    "\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\n```\n",
-    "\xE4\xB8\xAD\xE6\x96\x87 \xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7 \xF0\x9F\x98\x80\xEF\xB8\x8F e\xCC\x81 &#27; &amp; <b> \\* \\\r\nline\r\n\r\nmore\ttabs\t.\n\n- \n-\n\n  x\n--\n---\n",
+    "a\n- b\n\n\n\nc\n===\n\n    code\n\n> q\nlazy\n\n1) x\n1) y\n+ z\n\n+ w\n#\n####### no\n```\nunclosed "
+    "\033[31m\u202E \xE4\xB8\xAD \xFF\n\n",
+    "```sh\necho \U0001F468\u200D\U0001F469\u200D\U0001F467 \U0001F468\u200D\U0001F469\u200D\U0001F467 "
+    "\u2764\uFE0F \u4E2D\u6587 and so on, over the edge \U0001F1E9\U0001F1EA\n"
+    "\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD"
+    "\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\U0001F44D\U0001F3FD\n```\n",
+    "\xE4\xB8\xAD\xE6\x96\x87 \xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7 "
+    "\xF0\x9F\x98\x80\xEF\xB8\x8F e\xCC\x81 &#27; &amp; <b> \\* \\\r\nline\r\n\r\nmore\ttabs\t.\n\n- \n-\n\n "
+    " x\n--\n---\n",
 };
 
 /* Rows of code go on where the terminal wraps, but not where terminals disagree about widths. */
@@ -257,8 +288,11 @@ static void long_code_lines_are_one_line(void **state)
     assert_non_null(strstr(bytes.p, "abcdefghijklmno\r\n"));
     assert_non_null(strstr(bytes.p, "123456789\u4E2D\r\n"));
     write_bytes();
-    assert_string_equal(shown(), "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nabcdefghij\nklmno\n123456789\n\u4E2D\n"
-                                 "ab" FAMILY "\n" FAMILY "\n" FAMILY "cd\nend\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
+    assert_string_equal(
+        shown(),
+        "\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\nabcdefghij\nklmno\n123456789\n\u4E2D\n"
+        "ab" FAMILY "\n" FAMILY "\n" FAMILY
+        "cd\nend\n\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500\u2500");
     markdown_close(m);
     vterm_free(&screen);
 }
@@ -302,8 +336,8 @@ static void chunking_does_not_change_the_screen(void **state)
         }
 }
 
-/* On a screen of few rows, where finished rows scroll away: the same text again, scrolled part included. The texts are such that
- * no unfinished unit is taller than the screen. */
+/* On a screen of few rows, where finished rows scroll away: the same text again, scrolled part included. The
+ * texts are such that no unfinished unit is taller than the screen. */
 static void scrolling_does_not_change_the_text(void **state)
 {
     (void)state;
@@ -330,20 +364,24 @@ static void a_unit_taller_than_the_screen(void **state)
         snprintf(word, sizeof word, "word%d ", i);
         feed(m, word);
     }
-    assert_string_equal(vterm_text(&screen, false, &text), "word45 word46 word47\nword48 word49 word50\nword51 word52 word53\n"
-                                                           "word54 word55 word56\nword57 word58 word59");
+    assert_string_equal(vterm_text(&screen, false, &text),
+                        "word45 word46 word47\nword48 word49 word50\nword51 word52 word53\n"
+                        "word54 word55 word56\nword57 word58 word59");
     finish(m);
     markdown_close(m);
     vterm_free(&screen);
 }
 
-/* Random text in Markdown's alphabet: never a sequence that the terminal does not expect, the same screen for any chunking. */
+/* Random text in Markdown's alphabet: never a sequence that the terminal does not expect, the same screen for
+ * any chunking. */
 static void random_text_is_safe(void **state)
 {
     (void)state;
-    static const char *const parts[] = {"*", "**", "`", "```", "\n", "\n\n", "- ", "1. ", "> ", "# ", "|", "|-|-|\n", "    ", "\t", "a", "word ",
-                                        "[", "](", ")", "~~", "<", "&#x1b;", "\033[31m", "\\", "\u4E2D", "\u0301", "\u200D", "\xE2", "\r\n", "---\n",
-                                        "===\n", "http://a.b", "  ", "_", "!", "\xC2\x9B"};
+    static const char *const parts[] = {
+        "*",    "**",   "`",       "```",    "\n",         "\n\n", "- ",     "1. ",    "> ",
+        "# ",   "|",    "|-|-|\n", "    ",   "\t",         "a",    "word ",  "[",      "](",
+        ")",    "~~",   "<",       "&#x1b;", "\033[31m",   "\\",   "\u4E2D", "\u0301", "\u200D",
+        "\xE2", "\r\n", "---\n",   "===\n",  "http://a.b", "  ",   "_",      "!",      "\xC2\x9B"};
     struct rng rng;
     rng_seed(&rng, 3);
     static struct vterm whole;
@@ -381,7 +419,8 @@ static void resize_goes_on_at_the_new_width(void **state)
     vterm_free(&screen);
 }
 
-/* Bytes written per token must not grow with the answer: a long answer costs little more per token than a short one. */
+/* Bytes written per token must not grow with the answer: a long answer costs little more per token than a
+ * short one. */
 static void a_token_costs_one_unit(void **state)
 {
     (void)state;

@@ -27,6 +27,7 @@
 static void widths_of_clusters(void **state)
 {
     (void)state;
+    // clang-format off
     static const struct {
         const char *text;
         int cols, n_clusters;
@@ -47,6 +48,7 @@ static void widths_of_clusters(void **state)
         {"\xFF\xFE", 2, 2},                   /* ill-formed: one column each */
         {"a\u200Bb", 2, 3},                   /* zero width space */
     };
+    // clang-format on
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str s = str_from(rows[i].text);
         int n = 0, cols;
@@ -60,7 +62,8 @@ static void widths_of_clusters(void **state)
 static void width_prev_is_the_inverse(void **state)
 {
     (void)state;
-    static const char *const parts[] = {"a", "b ", "\n", "e\u0301", "\u4E2D", FAMILY, "\U0001F1E9\U0001F1EA", "\xFF", "\u0301", "-", "\t"};
+    static const char *const parts[] = {
+        "a", "b ", "\n", "e\u0301", "\u4E2D", FAMILY, "\U0001F1E9\U0001F1EA", "\xFF", "\u0301", "-", "\t"};
     struct rng rng;
     rng_seed(&rng, 1);
     for (int round = 0; round < 2000; round++) {
@@ -74,7 +77,8 @@ static void width_prev_is_the_inverse(void **state)
         struct str s = {text, n};
         int cols;
         for (size_t at = 0; at < n; at += width_next(s, at, &cols)) border[n_borders++] = at;
-        for (size_t at = n; n_borders > 0; at = border[n_borders]) assert_int_equal(width_prev(s, at), border[--n_borders]);
+        for (size_t at = n; n_borders > 0; at = border[n_borders])
+            assert_int_equal(width_prev(s, at), border[--n_borders]);
     }
 }
 
@@ -105,10 +109,12 @@ static void wrapping(void **state)
     assert_string_equal(wrapped("one\ntwo", 10, &out), "one|two");
     assert_string_equal(wrapped("a\n\nb", 10, &out), "a||b");
     assert_string_equal(wrapped("\u4E2D\u6587\u5B57", 4, &out), "\u4E2D\u6587|\u5B57");
-    assert_string_equal(wrapped("\u4E2D\u6587\u3002", 4, &out), "\u4E2D|\u6587\u3002"); /* no full stop at a line's start */
+    assert_string_equal(wrapped("\u4E2D\u6587\u3002", 4, &out),
+                        "\u4E2D|\u6587\u3002"); /* no full stop at a line's start */
     assert_string_equal(wrapped("      abc", 4, &out), "|abc");
     assert_string_equal(wrapped("  abcdef", 4, &out), "  ab|cdef");
-    assert_string_equal(wrapped("\u4E2D\u6587", 1, &out), "\u4E2D|\u6587"); /* progress even where nothing fits */
+    assert_string_equal(wrapped("\u4E2D\u6587", 1, &out),
+                        "\u4E2D|\u6587"); /* progress even where nothing fits */
     assert_string_equal(wrapped("abc  \u0301d", 4, &out), "abc| \u0301d"); /* an accented blank is no blank */
     assert_string_equal(wrapped("no limit at all here", 0, &out), "no limit at all here");
     buf_free(&out);
@@ -129,8 +135,12 @@ static void untrusted_text_becomes_visible(void **state)
     struct buf out;
     buf_init(&out, 4096);
     assert_string_equal(visible(STR("a\tb\nc\r\nd"), &out), "a\tb\nc\nd");
-    assert_string_equal(visible(STR("\033[31m\033]0;x\a\0\x7F\r"), &out), "\u241B[31m\u241B]0;x\u2407\u2400\u2421\u240D");
-    assert_string_equal(visible(STR("\xC2\x9B" "31m\xC2\x85"), &out), "<U+009B>31m<U+0085>");
+    assert_string_equal(visible(STR("\033[31m\033]0;x\a\0\x7F\r"), &out),
+                        "\u241B[31m\u241B]0;x\u2407\u2400\u2421\u240D");
+    assert_string_equal(visible(STR("\xC2\x9B"
+                                    "31m\xC2\x85"),
+                                &out),
+                        "<U+009B>31m<U+0085>");
     assert_string_equal(visible(STR("\u202Etxt.exe\u2066"), &out), "<U+202E>txt.exe<U+2066>");
     assert_string_equal(visible(STR("\U000E0041"), &out), "<U+E0041>");
     assert_string_equal(visible(STR("\x9B\xFFok\xE4\xB8"), &out), "\uFFFD\uFFFDok\uFFFD");
@@ -170,7 +180,8 @@ static void visible_text_is_safe_in_any_pieces(void **state)
             int len = utf8_decode(whole.p + i, whole.n - i, &cp);
             assert_true(len > 0);
             assert_true(cp >= 0x20 || cp == '\n' || cp == '\t');
-            assert_false((cp >= 0x7F && cp < 0xA0) || (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069));
+            assert_false((cp >= 0x7F && cp < 0xA0) || (cp >= 0x202A && cp <= 0x202E) ||
+                         (cp >= 0x2066 && cp <= 0x2069));
             i += (size_t)len;
         }
     }
@@ -182,16 +193,20 @@ static void visible_text_is_safe_in_any_pieces(void **state)
 
 static void append_key(struct buf *out, const struct key *k)
 {
-    static const char *const names[] = {"char", "paste", "enter", "tab", "backspace", "delete", "insert", "escape", "up", "down",
-                                        "left", "right", "home", "end", "page-up", "page-down"};
+    static const char *const names[] = {"char",   "paste",  "enter",   "tab",      "backspace", "delete",
+                                        "insert", "escape", "up",      "down",     "left",      "right",
+                                        "home",   "end",    "page-up", "page-down"};
     if (out->n > 0) buf_putc(out, ' ');
     if (k->mods & KEY_CTRL) buf_puts(out, "C-");
     if (k->mods & KEY_ALT) buf_puts(out, "M-");
     if (k->mods & KEY_SHIFT) buf_puts(out, "S-");
     char utf8[4];
-    if (k->type == KEY_CHAR) buf_append(out, utf8, (size_t)utf8_encode(utf8, k->cp));
-    else if (k->type == KEY_PASTE) buf_printf(out, "paste<%.*s>", STR_ARG(k->text));
-    else buf_puts(out, names[k->type]);
+    if (k->type == KEY_CHAR)
+        buf_append(out, utf8, (size_t)utf8_encode(utf8, k->cp));
+    else if (k->type == KEY_PASTE)
+        buf_printf(out, "paste<%.*s>", STR_ARG(k->text));
+    else
+        buf_puts(out, names[k->type]);
 }
 
 /* Events for input fed in pieces of `step` bytes, with a timeout after the end (ends = true). */
@@ -214,11 +229,15 @@ static const char *events(struct str input, size_t step, bool ends, struct buf *
     return buf_cstr(out);
 }
 
-#define IN(literal) {literal, sizeof(literal) - 1}
+#define IN(literal)                                                                                          \
+    {                                                                                                        \
+        literal, sizeof(literal) - 1                                                                         \
+    }
 
 static void keys_become_events(void **state)
 {
     (void)state;
+    // clang-format off
     static const struct {
         struct str input;
         const char *events;
@@ -245,6 +264,7 @@ static void keys_become_events(void **state)
         {IN("a\033[1;5"), "a"},
         {IN("\033[99999999999999;99999999999u\033[999999999~k"), "k"},
     };
+    // clang-format on
     struct buf out;
     buf_init(&out, 1 << 16);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -413,9 +433,9 @@ static void history_is_bounded(void **state)
 /* One letter per byte: what it is. Lines of text are lexed in turn and joined by newlines. */
 static const char *lexed(const char *lang, const char *text, struct buf *out)
 {
-    static const char letter[SGR_N_ROLES] = {[SGR_TEXT] = '.',   [SGR_COMMENT] = 'c', [SGR_STRING] = 's', [SGR_NUMBER] = 'n',
-                                             [SGR_KEYWORD] = 'k', [SGR_TYPE] = 't',    [SGR_FUNCTION] = 'f', [SGR_META] = 'm',
-                                             [SGR_ADDED] = '+',  [SGR_REMOVED] = '-'};
+    static const char letter[SGR_N_ROLES] = {
+        [SGR_TEXT] = '.', [SGR_COMMENT] = 'c',  [SGR_STRING] = 's', [SGR_NUMBER] = 'n', [SGR_KEYWORD] = 'k',
+        [SGR_TYPE] = 't', [SGR_FUNCTION] = 'f', [SGR_META] = 'm',   [SGR_ADDED] = '+',  [SGR_REMOVED] = '-'};
     const struct highlight_lang *l = highlight_find(str_from(lang));
     struct highlight_state st = {0};
     struct str s = str_from(text);
@@ -435,6 +455,7 @@ static const char *lexed(const char *lang, const char *text, struct buf *out)
 static void languages_are_highlighted(void **state)
 {
     (void)state;
+    // clang-format off
     static const struct { const char *lang, *text, *roles; } rows[] = {
         {"c",      "int f(x_t a) { return 0x1Fu; } // end",  "ttt.f.ttt......kkkkkk.nnnnn....cccccc"},
         {"c",      "#include <a.h>\n/* a\nb */ x = 'c' + \"s\\\"\";", "mmmmmmmm......\ncccc\ncccc.....sss...sssss."},
@@ -457,6 +478,7 @@ static void languages_are_highlighted(void **state)
         {"make",   "all: x\n\techo $(CC)\nCC = gcc",           "fff...\n......mmmmm\nmmm....."},
         {"nope",   "int x",                                  "....."},
     };
+    // clang-format on
     struct buf out;
     buf_init(&out, 4096);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -468,8 +490,9 @@ static void languages_are_highlighted(void **state)
 static void highlighting_fills_every_byte(void **state)
 {
     (void)state;
-    static const char *const names[] = {"c", "c++", "python", "js", "ts", "go", "rust", "java", "bash", "json", "html", "css", "sql",
-                                        "yaml", "toml", "diff", "make"};
+    static const char *const names[] = {"c",    "c++",  "python", "js",   "ts",   "go",
+                                        "rust", "java", "bash",   "json", "html", "css",
+                                        "sql",  "yaml", "toml",   "diff", "make"};
     struct rng rng;
     rng_seed(&rng, 5);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -484,7 +507,9 @@ static void highlighting_fills_every_byte(void **state)
             assert_non_null(text);
             char *line = realloc(text, n ? n : 1);
             assert_non_null(line);
-            for (size_t j = 0; j < n; j++) line[j] = rng_below(&rng, 8) ? likely[rng_below(&rng, sizeof likely - 1)] : (char)rng_next(&rng);
+            for (size_t j = 0; j < n; j++)
+                line[j] =
+                    rng_below(&rng, 8) ? likely[rng_below(&rng, sizeof likely - 1)] : (char)rng_next(&rng);
             memset(style, 0xEE, sizeof style);
             highlight_line(l, &st, (struct str){line, n}, style);
             for (size_t j = 0; j < n; j++) assert_true(style[j] < SGR_N_ROLES);
@@ -497,7 +522,8 @@ static void highlighting_fills_every_byte(void **state)
 
 static const char *progress_at(uint64_t done, uint64_t total, double seconds, int cols, struct buf *out)
 {
-    struct progress p = {.label = "load", .item = "tokens", .unit = PROGRESS_BYTES, .total = total, .done = done};
+    struct progress p = {
+        .label = "load", .item = "tokens", .unit = PROGRESS_BYTES, .total = total, .done = done};
     buf_clear(out);
     progress_line(&p, seconds, cols, out);
     return buf_cstr(out);

@@ -1,5 +1,5 @@
-/* term/term and line_editor_read on a pseudo-terminal: modes, restoring on the way out, signals, a whole session. Each case runs
- * in a child, because signal handlers and the mode to restore belong to a process. */
+/* term/term and line_editor_read on a pseudo-terminal: modes, restoring on the way out, signals, a whole
+ * session. Each case runs in a child, because signal handlers and the mode to restore belong to a process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,8 @@ static pid_t start(int (*child)(struct term *))
     if (pid > 0) return pid;
     struct term t;
     alarm(60); /* a test that fails leaves no child behind */
-    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) signal(deadly[i], SIG_DFL); /* not the test runner's */
+    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
+        signal(deadly[i], SIG_DFL); /* not the test runner's */
     setsid();
     ioctl(pty.slave, TIOCSCTTY, 0); /* so that Ctrl-C and resizes reach it */
     term_init(&t, pty.slave, pty.slave);
@@ -80,7 +81,10 @@ static void expect(const char *text)
     }
 }
 
-static void type(const char *bytes) { assert_int_equal(write(pty.master, bytes, strlen(bytes)), (ssize_t)strlen(bytes)); }
+static void type(const char *bytes)
+{
+    assert_int_equal(write(pty.master, bytes, strlen(bytes)), (ssize_t)strlen(bytes));
+}
 
 static int wait_for(pid_t pid)
 {
@@ -98,7 +102,10 @@ static tcflag_t local_modes(void)
 
 static const tcflag_t cooked = ICANON | ECHO | ISIG | IEXTEN;
 
-static int say(const struct term *t, const char *z) { return term_write(t, str_from(z), NULL); }
+static int say(const struct term *t, const char *z)
+{
+    return term_write(t, str_from(z), NULL);
+}
 
 /* ---- what is found out ---- */
 
@@ -167,8 +174,10 @@ static void signals_restore(void **state)
         expect("\033[?2004l\033[?25h\033[0m");
         int status = wait_for(pid);
         assert_true(WIFSIGNALED(status) || WIFEXITED(status)); /* sanitizers turn some signals into exits */
-        if (WIFSIGNALED(status)) assert_int_equal(WTERMSIG(status), deadly[i]);
-        else assert_int_not_equal(WEXITSTATUS(status), 0);
+        if (WIFSIGNALED(status))
+            assert_int_equal(WTERMSIG(status), deadly[i]);
+        else
+            assert_int_not_equal(WEXITSTATUS(status), 0);
         assert_int_equal(local_modes(), cooked);
     }
 }
