@@ -70,8 +70,11 @@ static bool lay_out(struct line_editor *e, int room, int *cursor_row, int *curso
             continue;
         }
         int cols;
-        buf_clear(&scratch);
-        size_t n = show_cluster(s, i, &scratch, &cols);
+        size_t n = width_next(s, i, &cols);
+        if (n > 1 || s.p[i] < 0x20 || s.p[i] >= 0x7F) { /* most are shown as they are */
+            buf_clear(&scratch);
+            show_cluster(s, i, &scratch, &cols);
+        }
         if (row->cols + cols > room && row->cols > 0) {
             is_ok = add_row(e, i);
             continue;

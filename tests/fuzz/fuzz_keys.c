@@ -43,7 +43,7 @@ static void edit(struct str bytes, struct term *t)
     keys_init(&keys);
     keys_feed(&keys, bytes.p, bytes.n);
     line_editor_start(e, "> ");
-    while (keys_next(&keys, &k)) {
+    while (line_editor_text(e).n < 1 << 16 && keys_next(&keys, &k)) { /* yanking doubles it with every key */
         if (line_editor_key(e, &k) != LINE_EDITING) {
             line_editor_finish(e, LINE_SUBMITTED, &out);
             line_editor_start(e, "> ");
