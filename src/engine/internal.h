@@ -22,4 +22,20 @@ struct session {
     bool keep_draft; /* steps also keep what the model's draft layers start from */
 };
 
+/* Whether guessing pays: both ways are timed, the losing one is tried again at times. */
+enum {
+    PACING_TRIAL = 6,    /* steps of each way before the first decision, and per later trial */
+    PACING_REVISIT = 96, /* steps between trials of the losing way */
+};
+struct pace {
+    double seconds; /* per token, running mean */
+    int n;          /* steps */
+};
+struct pacing {
+    struct pace plain, guessed;
+    int since_trial, trial_left; /* steps since, and left of, a trial */
+};
+bool pacing_guess(struct pacing *p); /* true when the next step should guess; once per step */
+void pacing_add(struct pacing *p, bool guessed, double seconds, int tokens);
+
 #endif

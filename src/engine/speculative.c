@@ -8,25 +8,13 @@
 #include <time.h>
 #include "engine/internal.h"
 
-enum {
-    TRIAL = 6,    /* steps of each way before the first decision, and per later trial */
-    REVISIT = 96, /* steps between trials of the losing way */
-};
-
-/* Seconds per token of one way. */
-struct pace {
-    double seconds;
-    int n;
-};
-
 struct speculator {
     struct session *session;
     struct speculative_options o;
     struct speculative_stats stats;
-    struct pace plain, guessed;
-    int since_trial, trial_left; /* steps since, and left of, a trial of the losing way */
-    float *logits;               /* (n_draft + 1, n_vocab): verified */
-    float *draft_logits;         /* (n_draft, n_vocab) */
+    struct pacing pacing;
+    float *logits;       /* (n_draft + 1, n_vocab): verified */
+    float *draft_logits; /* (n_draft, n_vocab) */
     struct arena arena;
 };
 
@@ -84,20 +72,23 @@ static void pace_add(struct pace *p, double seconds, int tokens)
     p->n++;
 }
 
-/* True when this step should guess. */
-static bool choose_way(struct speculator *sp)
+void pacing_add(struct pacing *p, bool guessed, double seconds, int tokens)
 {
-    if (sp->o.always) return true;
-    if (sp->guessed.n < TRIAL) return true;
-    if (sp->plain.n < TRIAL) return false;
-    bool better = sp->guessed.seconds < sp->plain.seconds;
-    if (sp->trial_left > 0) {
-        sp->trial_left--;
+    pace_add(guessed ? &p->guessed : &p->plain, seconds, tokens);
+}
+
+bool pacing_guess(struct pacing *p)
+{
+    if (p->guessed.n < PACING_TRIAL) return true;
+    if (p->plain.n < PACING_TRIAL) return false;
+    bool better = p->guessed.seconds < p->plain.seconds;
+    if (p->trial_left > 0) {
+        p->trial_left--;
         return !better;
     }
-    if (++sp->since_trial >= REVISIT) {
-        sp->since_trial = 0;
-        sp->trial_left = TRIAL;
+    if (++p->since_trial >= PACING_REVISIT) {
+        p->since_trial = 0;
+        p->trial_left = PACING_TRIAL;
     }
     return better;
 }
@@ -128,7 +119,7 @@ int speculator_step(struct speculator *sp, int32_t newest, int32_t ids[SPECULATI
     double start = now_s();
     *n = 0;
     *go_on = true;
-    if (choose_way(sp)) rc = make_draft(sp, newest, tokens + 1, &n_guesses, err);
+    if (sp->o.always || pacing_guess(&sp->pacing)) rc = make_draft(sp, newest, tokens + 1, &n_guesses, err);
     if (rc != STATUS_OK) return rc;
     struct eval_options eval = {.n_logits = n_guesses + 1, .logits = sp->logits};
     rc = session_eval(s, tokens, n_guesses + 1, &eval, err);
@@ -143,7 +134,7 @@ int speculator_step(struct speculator *sp, int32_t newest, int32_t ids[SPECULATI
     }
     rc = session_rewind(s, before + *n, err); /* newest and the guesses that were right */
     if (rc != STATUS_OK) return rc;
-    pace_add(n_guesses > 0 ? &sp->guessed : &sp->plain, now_s() - start, *n);
+    pacing_add(&sp->pacing, n_guesses > 0, now_s() - start, *n);
     sp->stats.n_steps += n_guesses > 0;
     sp->stats.n_plain += n_guesses == 0;
     sp->stats.n_drafted += (uint64_t)n_guesses;
