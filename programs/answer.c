@@ -33,6 +33,19 @@ static double suggested(const struct metadata *m, const char *hf_key, const char
     return row > 0 ? row : otherwise;
 }
 
+static int effort_parse(enum chat_effort *out, const char *word, struct error *err)
+{
+    static const char *const words[] = {"low", "high", "max"};
+    *out = CHAT_EFFORT_DEFAULT;
+    if (!word) return STATUS_OK;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *out = CHAT_EFFORT_LOW + i;
+            return STATUS_OK;
+        }
+    return error_set(err, STATUS_RANGE, "--effort: expected low, high or max, found \"%.40s\"", word);
+}
+
 int answer_init(struct answer *a, const struct options *o, struct runtime *r, struct error *err)
 {
     *a = (struct answer){.options = o, .runtime = r, .sampler = sampler_defaults()};
@@ -61,11 +74,29 @@ int answer_init(struct answer *a, const struct options *o, struct runtime *r, st
         error_set(
             err, rc,
             "this model has no chat format: it continues text but does not converse; use --raw -p \"...\"");
+    if (rc == STATUS_OK) rc = effort_parse(&a->effort, o->effort, err);
+    if (rc == STATUS_OK) rc = chat_texts_open(&a->texts, engine_checkpoint(r->engine), err);
     return rc;
+}
+
+int answer_render(struct answer *a, const struct chat_message *messages, size_t n, struct token_list *ids,
+                  struct error *err)
+{
+    const struct chat_request q = {
+        .messages = messages, .n = n, .think = !a->options->no_think, .effort = a->effort, .texts = a->texts};
+    if (a->effort != CHAT_EFFORT_DEFAULT && !a->texts->has_efforts && !a->told_own_words) {
+        term_write(&a->err,
+                   STR("the release's own effort texts are not beside the weights (encoding/): short words "
+                       "of Fathom's stand in\n"),
+                   NULL);
+        a->told_own_words = true;
+    }
+    return chat_render_request(a->format, a->runtime->tokenizer, &q, ids, err);
 }
 
 void answer_free(struct answer *a)
 {
+    chat_texts_close(a->texts);
     buf_free(&a->text);
 }
 

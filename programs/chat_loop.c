@@ -227,7 +227,7 @@ static void turn(struct loop *l, struct str text)
         say(l, SGR_ERROR, "%s", err.text);
         return;
     }
-    rc = chat_render(a->format, r->tokenizer, l->talk.messages, l->talk.n, !a->options->no_think, &ids, &err);
+    rc = answer_render(a, l->talk.messages, l->talk.n, &ids, &err);
     if (rc == STATUS_OK && ids.n >= (size_t)n_ctx)
         rc = error_set(&err, STATUS_RANGE,
                        "with this message the conversation has %zu tokens, and the context holds %d; the "

@@ -29,7 +29,7 @@ int conversation_push(struct conversation *c, enum chat_role role, struct str co
     char *copy = malloc(content.n + 1);
     if (!copy) return error_set(err, STATUS_NOMEM, "no memory for a message of %zu bytes", content.n);
     if (content.n > 0) memcpy(copy, content.p, content.n);
-    c->messages[c->n++] = (struct chat_message){role, {copy, content.n}};
+    c->messages[c->n++] = (struct chat_message){.role = role, .content = {copy, content.n}};
     return STATUS_OK;
 }
 

@@ -39,6 +39,8 @@ const struct option_row option_rows[] = {
      "drop tokens less likely than P times the likeliest"},
     {"seed", 0, "N", OPTION_COUNT, FIELD(seed), 0, 0, NULL, ON(RUN),
      "the same seed gives the same text (default: another one each time)"},
+    {"effort", 0, "HOW", OPTION_TEXT, FIELD(effort), 0, 0, NULL, ON(RUN),
+     "how much a reasoning model thinks: low, high or max (default: as its release does)"},
     {"mtp", 0, "N", OPTION_INT, FIELD(n_draft), 0, 8, "0", ON(RUN),
      "guess N tokens per step with the model's own draft layers: faster where it pays, never another text; 0: off"},
     {"system", 's', "TEXT", OPTION_TEXT, FIELD(system), 0, 0, NULL, ON(RUN),

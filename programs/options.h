@@ -16,7 +16,7 @@ enum { OPTIONS_MAX_ARGS = 4 };
 
 /* Values of every option of every command; what was not given holds the row's default. */
 struct options {
-    const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims;
+    const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims, *effort;
     int max_tokens, top_k, n_ctx, n_threads, n_prompt, n_decode, n_repeats, n_layers, n_draft;
     double temperature, top_p, min_p;
     uint64_t seed, ram_bytes;

@@ -48,10 +48,10 @@ static int answer_once(struct answer *a, struct str prompt, struct error *err)
     if (!a->format)
         rc = raw_encode(&ids, r->tokenizer, prompt, err);
     else {
-        struct chat_message messages[2] = {{CHAT_SYSTEM, str_from(o->system)}, {CHAT_USER, prompt}};
+        struct chat_message messages[2] = {{.role = CHAT_SYSTEM, .content = str_from(o->system)},
+                                           {.role = CHAT_USER, .content = prompt}};
         int first = o->system ? 0 : 1;
-        rc = chat_render(a->format, r->tokenizer, messages + first, (size_t)(2 - first), !o->no_think, &ids,
-                         err);
+        rc = answer_render(a, messages + first, (size_t)(2 - first), &ids, err);
     }
     if (rc == STATUS_OK && ids.n >= (size_t)session_n_ctx(r->session))
         rc = error_set(err, STATUS_RANGE, "the prompt has %zu tokens, the context holds %d; shorten it%s",

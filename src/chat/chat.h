@@ -10,11 +10,50 @@
 #include "sample/sampler.h"
 #include "text/tokenizer.h"
 
-enum chat_role { CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT };
+enum chat_role {
+    CHAT_SYSTEM,
+    CHAT_USER,
+    CHAT_ASSISTANT,
+    CHAT_TOOL,      /* the result of a call */
+    CHAT_DEVELOPER, /* DeepSeek's own products: instructions that stand as a user turn */
+    CHAT_REMINDER,  /* DeepSeek: date, place and the like, in front of a user turn */
+};
+
+/* A tool call as it stands in a history. */
+struct chat_call {
+    struct str id, name;
+    struct str arguments; /* JSON text */
+};
 
 struct chat_message {
     enum chat_role role;
     struct str content;
+    struct str reasoning;          /* assistant: what it thought */
+    const struct chat_call *calls; /* assistant */
+    size_t n_calls;
+    struct str call_id;      /* tool: which call this answers */
+    const struct str *tools; /* system, developer: function objects shown here, beside the request's own */
+    size_t n_tools;
+    struct str response_format; /* system, developer: JSON schema that the answer must follow, or empty */
+    const char *task;           /* DeepSeek's one-token instructions ("action", "title", ...), or NULL */
+    bool unfinished;            /* assistant, last: the answer goes on from here */
+};
+
+/* How much to think; a format maps it to what its models know. */
+enum chat_effort { CHAT_EFFORT_DEFAULT, CHAT_EFFORT_LOW, CHAT_EFFORT_HIGH, CHAT_EFFORT_MAX };
+
+struct chat_texts; /* texts.h: literal texts of a model release */
+
+/* A conversation and what is asked of the next turn. */
+struct chat_request {
+    const struct chat_message *messages;
+    size_t n;
+    bool think; /* ask for (true) or suppress (false) visible reasoning where the format knows it */
+    enum chat_effort effort; /* of thinking */
+    int effort_percent;      /* 1 .. 100 instead of effort, where the format has a scale (V4.1); 0: unset */
+    const struct str *tools; /* JSON of each tool's function object */
+    size_t n_tools;
+    const struct chat_texts *texts; /* NULL: Fathom's own wording */
 };
 
 /* A chat format: how one family of models spells turns. Rows of chat_formats[]. */
@@ -36,14 +75,21 @@ int chat_format_choose(const struct chat_format **out, const char *name, const s
  * it when messages[0] is no system message. */
 int chat_render(const struct chat_format *f, const struct tokenizer *t, const struct chat_message *messages,
                 size_t n, bool think, struct token_list *out, struct error *err);
+/* The whole of a request: tools, results, reasoning, effort. STATUS_UNSUPPORTED names what the format has no
+ * words for. */
+int chat_render_request(const struct chat_format *f, const struct tokenizer *t, const struct chat_request *q,
+                        struct token_list *out, struct error *err);
 /* True when a rendered prompt of this format ends inside a think block. f may be NULL. */
 bool chat_starts_thinking(const struct chat_format *f, bool think);
 
 enum chat_event_type {
-    CHAT_EVENT_PREFILL, /* done of total prompt tokens are in the session */
-    CHAT_EVENT_THINK,   /* text: a piece of the reasoning */
-    CHAT_EVENT_TEXT,    /* text: a piece of the answer */
-    CHAT_EVENT_STOP,    /* stop: the last event */
+    CHAT_EVENT_PREFILL,   /* done of total prompt tokens are in the session */
+    CHAT_EVENT_THINK,     /* text: a piece of the reasoning */
+    CHAT_EVENT_TEXT,      /* text: a piece of the answer */
+    CHAT_EVENT_CALL,      /* a tool call begins: call is its index, text its name */
+    CHAT_EVENT_ARGUMENTS, /* text: a piece of the call's arguments, JSON when all pieces are joined */
+    CHAT_EVENT_CALL_END,  /* the call is complete */
+    CHAT_EVENT_STOP,      /* stop: the last event */
 };
 enum chat_stop {
     CHAT_STOP_END,       /* the model ended its turn */
@@ -59,13 +105,14 @@ struct chat_event {
     enum chat_event_type type;
     struct str text;
     int done, total;
+    int call;
     enum chat_stop stop;
 };
 
 struct chat_usage {
-    int n_prompt;    /* prompt tokens */
-    int n_reused;    /* of those, already in the session */
-    int n_generated; /* sampled tokens, the one that ended the turn included */
+    int n_prompt;              /* prompt tokens */
+    int n_reused;              /* of those, already in the session */
+    int n_generated;           /* sampled tokens, the one that ended the turn included */
     int n_drafted, n_accepted; /* speculative decoding: guesses made and kept */
     double prefill_s, decode_s;
 };
@@ -78,7 +125,8 @@ struct generate_options {
     const struct str
         *stop; /* stop strings: end the answer and are no part of it; not looked for in reasoning */
     size_t n_stop;
-    int n_draft; /* guess this many tokens per step with the model's draft layers; 0: do not. Same text either way. */
+    int n_draft; /* guess this many tokens per step with the model's draft layers; 0: do not. Same text either
+                    way. */
     const atomic_bool *cancel; /* may be NULL; polled once per token and per prefill layer */
     void (*on_event)(void *ctx, const struct chat_event *e);
     void *ctx;

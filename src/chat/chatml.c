@@ -42,8 +42,11 @@ static struct str without_reasoning(const struct chat_format *f, struct str cont
     return answer;
 }
 
-static void chatml_render(struct prompt *p, const struct chat_message *messages, size_t n, bool think)
+static void chatml_render(struct prompt *p, const struct chat_request *q)
 {
+    const struct chat_message *messages = q->messages;
+    size_t n = q->n;
+    bool think = q->think;
     static const char *const roles[] = {
         [CHAT_SYSTEM] = "system", [CHAT_USER] = "user", [CHAT_ASSISTANT] = "assistant"};
     struct str system = default_system_text(p->chat_template);

@@ -8,8 +8,11 @@
  * would keep only the last. */
 #include "chat/format.h"
 
-static void deepseek_render(struct prompt *p, const struct chat_message *messages, size_t n, bool think)
+static void deepseek_render(struct prompt *p, const struct chat_request *q)
 {
+    const struct chat_message *messages = q->messages;
+    size_t n = q->n;
+    bool think = q->think;
     (void)think; /* R1 cannot be told not to think */
     bool is_first = true;
     prompt_control(p, "<｜begin▁of▁sentence｜>");

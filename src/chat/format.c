@@ -8,8 +8,9 @@ enum { PROMPT_MAX_BYTES = 256 << 20 };
 
 /* In the order of recognition: a variant stands before what it is a variant of. */
 const struct chat_format *const chat_formats[] = {
-    &format_qwq,    &format_qwen3,  &format_chatml, &format_deepseek_r1, &format_deepseek_v3, &format_llama31,
-    &format_llama3, &format_llama2, NULL,
+    &format_deepseek_v41, &format_deepseek_v4, &format_deepseek_v4_0731, &format_qwq,
+    &format_qwen3,        &format_chatml,      &format_deepseek_r1,      &format_deepseek_v3,
+    &format_llama31,      &format_llama3,      &format_llama2,           NULL,
 };
 
 const char *chat_format_name(const struct chat_format *f)
@@ -19,12 +20,12 @@ const char *chat_format_name(const struct chat_format *f)
 
 bool chat_starts_thinking(const struct chat_format *f, bool think)
 {
-    (void)think; /* a family whose switch opens the block in the prompt would look at it */
-    return f && f->think == THINK_ALWAYS;
+    return f && (f->think == THINK_ALWAYS || (f->think == THINK_SWITCHED && think));
 }
 
 static bool template_matches(const struct chat_format *f, struct str chat_template)
 {
+    if (!f->markers[0]) return false; /* releases that come without a template */
     for (int i = 0; f->markers[i]; i++)
         if (str_find(chat_template, str_from(f->markers[i]), 0) == (size_t)-1) return false;
     for (int i = 0; f->excluded[i]; i++)
@@ -83,6 +84,7 @@ int chat_format_choose(const struct chat_format **out, const char *name, const s
         if (rc != STATUS_OK) return rc;
     } else {
         struct str chat_template = tokenizer_chat_template(t);
+        if (m && m->chat_format) return chat_format_choose(out, m->chat_format, t, m, err);
         f = chat_template.n ? format_of_template(chat_template) : format_of_controls(t);
         if (!f)
             return error_set(err, STATUS_NOT_FOUND,
@@ -126,6 +128,10 @@ static void flush_text(struct prompt *p)
     if (p->rc != STATUS_OK || !p->t) return;
     struct str text = buf_view(&p->text);
     for (size_t from = 0; from < text.n && p->rc == STATUS_OK;) {
+        if (p->f->plain_text) {
+            p->rc = tokenizer_encode_plain(p->t, text, p->out, p->err);
+            break;
+        }
         size_t to = next_recognised(p, text, from);
         if (to < text.n) to++; /* all these spellings begin with '<' */
         p->rc = tokenizer_encode(p->t, str_slice(text, from, to), false, p->out, p->err);
@@ -154,34 +160,79 @@ void prompt_text(struct prompt *p, struct str text)
     buf_str(&p->text, text);
 }
 
-static int render(struct prompt *p, const struct chat_message *messages, size_t n, bool think)
+/* What a format without words for it must not drop in silence. */
+static int check_request(const struct prompt *p, const struct chat_request *q, struct error *err)
 {
-    if (n == 0 || messages[n - 1].role != CHAT_USER)
-        return error_set(p->err, STATUS_RANGE, "conversation: the last message must be the user's");
+    const struct chat_format *f = p->f;
+    if (q->n == 0) return error_set(err, STATUS_RANGE, "conversation: no message");
+    const struct chat_message *last = &q->messages[q->n - 1];
+    /* A finished answer asks for nothing; V4's own cases spell such prompts all the same, so text may be had
+     * of them. */
+    bool open = last->role == CHAT_USER ||
+                (f->has_tools && (!p->t || last->role != CHAT_ASSISTANT || last->unfinished || last->task));
+    if (!open) return error_set(err, STATUS_RANGE, "conversation: the last message must be the user's");
+    if (f->has_tools) return STATUS_OK;
+    if (q->n_tools)
+        return error_set(err, STATUS_UNSUPPORTED, "chat format %s: tools are not supported", f->name);
+    for (size_t i = 0; i < q->n; i++) {
+        const struct chat_message *m = &q->messages[i];
+        if (m->role > CHAT_ASSISTANT || m->n_calls || m->n_tools || m->task || m->response_format.n)
+            return error_set(err, STATUS_UNSUPPORTED,
+                             "chat format %s: message %zu: only system, user and plain assistant messages",
+                             f->name, i);
+    }
+    return STATUS_OK;
+}
+
+static int render(struct prompt *p, const struct chat_request *q)
+{
+    int rc = check_request(p, q, p->err);
+    if (rc != STATUS_OK) return rc;
     buf_init(&p->text, PROMPT_MAX_BYTES);
-    p->f->render(p, messages, n, think);
+    p->f->render(p, q);
     flush_text(p);
     return p->rc;
+}
+
+int chat_render_request(const struct chat_format *f, const struct tokenizer *t, const struct chat_request *q,
+                        struct token_list *out, struct error *err)
+{
+    struct prompt p = {.f = f, .t = t, .chat_template = tokenizer_chat_template(t), .out = out, .err = err};
+    int rc = render(&p, q);
+    buf_free(&p.text);
+    return rc;
 }
 
 int chat_render(const struct chat_format *f, const struct tokenizer *t, const struct chat_message *messages,
                 size_t n, bool think, struct token_list *out, struct error *err)
 {
-    struct prompt p = {.f = f, .t = t, .chat_template = tokenizer_chat_template(t), .out = out, .err = err};
-    int rc = render(&p, messages, n, think);
+    const struct chat_request q = {.messages = messages, .n = n, .think = think};
+    return chat_render_request(f, t, &q, out, err);
+}
+
+int chat_render_text(const struct chat_format *f, struct str chat_template, const struct chat_request *q,
+                     struct buf *out, struct error *err)
+{
+    struct prompt p = {.f = f, .chat_template = chat_template, .err = err};
+    int rc = render(&p, q);
+    if (rc == STATUS_OK) buf_str(out, buf_view(&p.text));
     buf_free(&p.text);
     return rc;
 }
 
-int chat_render_text(const struct chat_format *f, struct str chat_template,
-                     const struct chat_message *messages, size_t n, bool think, struct buf *out,
-                     struct error *err)
+void prompt_marked(struct prompt *p, struct str text, const char *const *tokens)
 {
-    struct prompt p = {.f = f, .chat_template = chat_template, .err = err};
-    int rc = render(&p, messages, n, think);
-    if (rc == STATUS_OK) buf_str(out, buf_view(&p.text));
-    buf_free(&p.text);
-    return rc;
+    for (size_t from = 0; from < text.n;) {
+        size_t first = text.n;
+        const char *token = NULL;
+        for (int i = 0; tokens[i]; i++) {
+            size_t at = str_find(text, str_from(tokens[i]), from);
+            if (at < first) first = at, token = tokens[i];
+        }
+        prompt_text(p, str_slice(text, from, first));
+        if (token) prompt_control(p, token);
+        from = first + (token ? strlen(token) : 0);
+    }
 }
 
 static bool is_space(uint32_t c)

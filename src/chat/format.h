@@ -6,14 +6,16 @@
 #include "chat/chat.h"
 
 enum think_rule {
-    THINK_NEVER,  /* the family knows no think blocks */
-    THINK_ASKED,  /* the model opens a block itself, unless the prompt holds an empty one */
-    THINK_ALWAYS, /* the prompt ends inside an open block */
+    THINK_NEVER,    /* the family knows no think blocks */
+    THINK_ASKED,    /* the model opens a block itself, unless the prompt holds an empty one */
+    THINK_ALWAYS,   /* the prompt ends inside an open block */
+    THINK_SWITCHED, /* the prompt ends inside a block, open or closed as asked */
 };
 
 struct prompt;
+struct dsml_dialect; /* dsml.h */
 
-enum { FORMAT_MAX_NAMES = 6 }; /* lists below end in NULL */
+enum { FORMAT_MAX_NAMES = 8 }; /* lists below end in NULL */
 
 struct chat_format {
     const char *name;
@@ -27,11 +29,15 @@ struct chat_format {
      * them: a model that begins another turn has ended its own. */
     const char *stops[FORMAT_MAX_NAMES];
     enum think_rule think;
-    void (*render)(struct prompt *p, const struct chat_message *messages, size_t n, bool think);
+    bool plain_text;                 /* no added token is recognised in text, whatever its declaration says */
+    bool has_tools;                  /* knows tools, tool results and calls, reasoning in the history */
+    const struct dsml_dialect *dsml; /* how calls are spelled in the output; NULL: the output has none */
+    void (*render)(struct prompt *p, const struct chat_request *q);
 };
 
 extern const struct chat_format format_chatml, format_qwen3, format_qwq, format_llama3, format_llama31,
-    format_llama2, format_deepseek_v3, format_deepseek_r1;
+    format_llama2, format_deepseek_v3, format_deepseek_r1, format_deepseek_v4, format_deepseek_v4_0731,
+    format_deepseek_v41;
 
 /* The prompt under construction: control tokens and text. Neighbouring texts are tokenized as one, since a
  * token may span the place where they meet; control tokens are hard boundaries. */
@@ -50,15 +56,16 @@ const struct chat_format *format_of_template(struct str chat_template);
 
 void prompt_control(struct prompt *p, const char *spelling);
 void prompt_text(struct prompt *p, struct str text);
+/* Text of the format's own, in which the named tokens (NULL-terminated) are tokens. */
+void prompt_marked(struct prompt *p, struct str text, const char *const *tokens);
 static inline void prompt_puts(struct prompt *p, const char *z)
 {
     prompt_text(p, str_from(z));
 }
 
 /* The rendered prompt with its control tokens spelled: what the family's own template would print. */
-int chat_render_text(const struct chat_format *f, struct str chat_template,
-                     const struct chat_message *messages, size_t n, bool think, struct buf *out,
-                     struct error *err);
+int chat_render_text(const struct chat_format *f, struct str chat_template, const struct chat_request *q,
+                     struct buf *out, struct error *err);
 
 /* White space as Python's str.strip and Jinja's trim see it. */
 struct str trim_left(struct str s);

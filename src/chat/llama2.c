@@ -6,8 +6,11 @@
  * middle), the same pieces are put in the order of the messages. */
 #include "chat/format.h"
 
-static void llama2_render(struct prompt *p, const struct chat_message *messages, size_t n, bool think)
+static void llama2_render(struct prompt *p, const struct chat_request *q)
 {
+    const struct chat_message *messages = q->messages;
+    size_t n = q->n;
+    bool think = q->think;
     (void)think;
     bool in_user_turn = false, after_system = false;
     for (size_t i = 0; i < n; i++) {

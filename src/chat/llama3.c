@@ -27,8 +27,11 @@ static void put_turns(struct prompt *p, const struct chat_message *messages, siz
     put_header(p, "assistant");
 }
 
-static void llama3_render(struct prompt *p, const struct chat_message *messages, size_t n, bool think)
+static void llama3_render(struct prompt *p, const struct chat_request *q)
 {
+    const struct chat_message *messages = q->messages;
+    size_t n = q->n;
+    bool think = q->think;
     (void)think;
     prompt_control(p, "<|begin_of_text|>");
     put_turns(p, messages, n);
@@ -36,8 +39,11 @@ static void llama3_render(struct prompt *p, const struct chat_message *messages,
 
 /* The template takes today's date from its caller and falls back to a fixed one. The fixed one is used here,
  * so that a prompt's tokens do not depend on the day. */
-static void llama31_render(struct prompt *p, const struct chat_message *messages, size_t n, bool think)
+static void llama31_render(struct prompt *p, const struct chat_request *q)
 {
+    const struct chat_message *messages = q->messages;
+    size_t n = q->n;
+    bool think = q->think;
     (void)think;
     prompt_control(p, "<|begin_of_text|>");
     put_header(p, "system");

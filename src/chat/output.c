@@ -6,6 +6,47 @@
 
 enum { OUTPUT_MAX_BYTES = 64 << 20 };
 
+static void feed_text(struct output *o, char c);
+static void send_ready(struct output *o);
+static void release(struct output *o, size_t n_keep);
+
+static void on_dsml_text(void *ctx, char c)
+{
+    struct output *o = ctx;
+    if (o->state != OUTPUT_DONE) feed_text(o, c); /* a stop string may have ended it meanwhile */
+}
+
+static void send_arguments(struct output *o)
+{
+    if (o->arguments.n && !o->arguments.failed)
+        o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_ARGUMENTS,
+                                                 .call = o->dsml.n_calls,
+                                                 .text = buf_view(&o->arguments)});
+    o->arguments.n = 0;
+}
+
+/* Text in front of a call is final: nothing that follows can make it a stop string. */
+static void on_dsml_call(void *ctx, int call, struct str name)
+{
+    struct output *o = ctx;
+    release(o, 0);
+    send_ready(o);
+    o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_CALL, .call = call, .text = name});
+}
+
+static void on_dsml_arguments(void *ctx, int call, struct str piece)
+{
+    (void)call;
+    buf_str(&((struct output *)ctx)->arguments, piece);
+}
+
+static void on_dsml_call_end(void *ctx, int call)
+{
+    struct output *o = ctx;
+    send_arguments(o);
+    o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_CALL_END, .call = call});
+}
+
 static void add_stop_id(struct output *o, int32_t id)
 {
     if (id >= 0) o->stop_ids[o->n_stop_ids++] = id;
@@ -56,6 +97,14 @@ int output_init(struct output *o, const struct tokenizer *t, const struct genera
     buf_init(&o->decoded, OUTPUT_MAX_BYTES);
     buf_init(&o->held, OUTPUT_MAX_BYTES);
     buf_init(&o->ready, OUTPUT_MAX_BYTES);
+    buf_init(&o->arguments, OUTPUT_MAX_BYTES);
+    o->mark_id = -1;
+    o->has_calls = f && f->dsml;
+    if (o->has_calls) {
+        if (t) o->mark_id = tokenizer_find(t, STR(DSML_MARK));
+        dsml_init(&o->dsml,
+                  (struct dsml_events){on_dsml_text, on_dsml_call, on_dsml_arguments, on_dsml_call_end, o});
+    }
     return STATUS_OK;
 }
 
@@ -64,6 +113,8 @@ void output_free(struct output *o)
     buf_free(&o->decoded);
     buf_free(&o->held);
     buf_free(&o->ready);
+    buf_free(&o->arguments);
+    dsml_free(&o->dsml);
 }
 
 static bool is_thinking(const struct output *o)
@@ -180,7 +231,11 @@ static void feed_start(struct output *o, char c)
     buf_init(&o->held, OUTPUT_MAX_BYTES);
     o->n_blank = 0;
     o->state = OUTPUT_TEXT;
-    for (size_t i = 0; i < begun.n && o->state == OUTPUT_TEXT; i++) feed_text(o, begun.p[i]);
+    for (size_t i = 0; i < begun.n && o->state == OUTPUT_TEXT; i++)
+        if (o->has_calls)
+            dsml_feed(&o->dsml, begun.p[i]);
+        else
+            feed_text(o, begun.p[i]);
     buf_free(&begun);
 }
 
@@ -192,6 +247,8 @@ static void feed(struct output *o, struct str text)
             feed_start(o, text.p[i]);
         else if (is_thinking(o))
             feed_think(o, text.p[i]);
+        else if (o->has_calls)
+            dsml_feed(&o->dsml, text.p[i]);
         else
             feed_text(o, text.p[i]);
     }
@@ -212,6 +269,11 @@ static void finish(struct output *o, enum chat_stop reason)
     if (o->state == OUTPUT_DONE) return;
     feed_rest_of_character(o);
     if (o->state == OUTPUT_DONE) return; /* the last character completed a stop string */
+    if (o->has_calls && !is_thinking(o)) {
+        dsml_end(&o->dsml, reason == CHAT_STOP_END);
+        send_arguments(o);
+        if (o->state == OUTPUT_DONE) return;
+    }
     if (is_thinking(o)) drop_trailing_newlines(&o->held);
     release(o, 0);
     enter(o, OUTPUT_DONE);
@@ -235,6 +297,7 @@ bool output_text(struct output *o, struct str text)
 {
     feed(o, text);
     send_ready(o);
+    send_arguments(o);
     return o->state != OUTPUT_DONE;
 }
 
@@ -253,6 +316,10 @@ bool output_token(struct output *o, int32_t id)
             output_think_close(o);
         return o->state != OUTPUT_DONE;
     }
+    if (id == o->mark_id) {
+        feed_rest_of_character(o);
+        return output_text(o, STR(DSML_MARK));
+    }
     o->decoded.n = 0;
     detokenizer_push(&o->detokenizer, id, &o->decoded);
     return output_text(o, buf_view(&o->decoded));
@@ -261,7 +328,7 @@ bool output_token(struct output *o, int32_t id)
 int output_end(struct output *o, enum chat_stop reason, struct error *err)
 {
     finish(o, reason);
-    if (o->decoded.failed || o->held.failed || o->ready.failed)
+    if (o->decoded.failed || o->held.failed || o->ready.failed || o->arguments.failed)
         return error_set(err, STATUS_NOMEM, "chat output: no memory for a piece of text");
     o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_STOP, .stop = o->stop});
     return STATUS_OK;

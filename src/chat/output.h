@@ -7,6 +7,7 @@
 #ifndef FATHOM_CHAT_OUTPUT_H
 #define FATHOM_CHAT_OUTPUT_H
 
+#include "chat/dsml.h"
 #include "chat/format.h"
 
 enum { OUTPUT_MAX_STOPS = 64, OUTPUT_MAX_STOP_BYTES = 1024 };
@@ -38,6 +39,10 @@ struct output {
     struct buf held;    /* may still become a tag, a stop string, or newlines to drop */
     size_t n_blank; /* white space or newlines at the beginning of held, counted so as not to be read again */
     struct buf ready; /* decided, not yet sent */
+    bool has_calls;   /* the format writes calls as DSML: the answer passes through its parser */
+    int32_t mark_id;  /* the token that is DSML's marker; -1: text */
+    struct dsml dsml;
+    struct buf arguments; /* of the call in work, not yet sent */
 };
 
 /* t may be NULL: then only output_text may be used. STATUS_RANGE: an unusable stop string. */

@@ -36,6 +36,7 @@ struct model {
     uint64_t active_bytes; /* weight bytes that one decoded token reads */
     uint64_t active_flops; /* multiply-adds times two of one decoded token at position 0 */
     int max_run;           /* most tokens that one step may add to a sequence; 0: any number */
+    const char *chat_format; /* name of the chat format that belongs to this release; NULL: the tokenizer's template tells */
     bool can_draft;        /* the checkpoint has draft layers for speculative decoding */
 };
 

@@ -200,19 +200,19 @@ static int encode_stretch(struct encoder *e, struct str text, struct error *err)
     return rc;
 }
 
-int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, struct token_list *out,
-                     struct error *err)
+/* matcher: the added tokens that count when the text spells them; NULL: none. */
+static int encode(const struct tokenizer *t, struct str text, const struct vocab_matcher *m,
+                  struct token_list *out, struct error *err)
 {
     if (text.n > INT32_MAX)
         return error_set(err, STATUS_RANGE, "text of %zu bytes, at most %d", text.n, INT32_MAX);
     struct encoder e = {.t = t, .out = out};
     buf_init(&e.normalized, SIZE_MAX / 2);
     buf_init(&e.unescaped, SIZE_MAX / 2);
-    const struct vocab_matcher *m = special ? &t->vocab.special : &t->vocab.user;
     int rc = STATUS_OK;
     for (size_t at = 0; at < text.n && rc == STATUS_OK;) {
-        size_t hit;
-        int32_t id = vocab_match(&t->vocab, m, text, at, &hit);
+        size_t hit = text.n;
+        int32_t id = m ? vocab_match(&t->vocab, m, text, at, &hit) : -1;
         rc = encode_stretch(&e, str_slice(text, at, hit), err);
         at = hit;
         if (rc == STATUS_OK && id >= 0) {
@@ -224,6 +224,18 @@ int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, s
     buf_free(&e.normalized);
     buf_free(&e.unescaped);
     return rc;
+}
+
+int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, struct token_list *out,
+                     struct error *err)
+{
+    return encode(t, text, special ? &t->vocab.special : &t->vocab.user, out, err);
+}
+
+int tokenizer_encode_plain(const struct tokenizer *t, struct str text, struct token_list *out,
+                           struct error *err)
+{
+    return encode(t, text, NULL, out, err);
 }
 
 int tokenizer_n_vocab(const struct tokenizer *t)

@@ -38,6 +38,11 @@ int token_list_push(struct token_list *l, int32_t id, struct error *err);
 int tokenizer_encode(const struct tokenizer *t, struct str text, bool special, struct token_list *out,
                      struct error *err);
 
+/* The same, but no added token at all is recognised in the text: for families whose role markers are declared
+ * like ordinary words (DeepSeek). */
+int tokenizer_encode_plain(const struct tokenizer *t, struct str text, struct token_list *out,
+                           struct error *err);
+
 int tokenizer_n_vocab(const struct tokenizer *t);
 /* The raw bytes a token stands for; control tokens yield their spelling. Valid while t lives. Empty for ids
  * out of range. */

@@ -126,8 +126,8 @@ static void forget(const struct fixture *f)
 
 static struct token_list render(const struct fixture *f, const char *question)
 {
-    struct chat_message m[] = {{CHAT_SYSTEM, STR("You are the test of the world.")},
-                               {CHAT_USER, str_from(question)}};
+    struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = STR("You are the test of the world.")},
+                               {.role = CHAT_USER, .content = str_from(question)}};
     struct token_list ids = {0};
     struct error err = {0};
     assert_int_equal(chat_render(f->format, f->tokenizer, m, 2, true, &ids, &err), STATUS_OK);

@@ -158,7 +158,11 @@ static void check_case(struct json_reader *r, struct golden *g)
     }
     assert_non_null(c);
     buf_init(&out, 1 << 16);
-    assert_int_equal(chat_render_text(f, chat_template, c->messages, c->n, think, &out, &err), STATUS_OK);
+    assert_int_equal(
+        chat_render_text(f, chat_template,
+                         &(struct chat_request){.messages = c->messages, .n = c->n, .think = think}, &out,
+                         &err),
+        STATUS_OK);
     if (!str_equal(buf_view(&out), expected))
         fail_msg("%s, conversation \"%.*s\":\nexpected |%.*s|\nfound    |%.*s|", chat_format_name(f),
                  STR_ARG(c->title), STR_ARG(expected), STR_ARG(buf_view(&out)));
@@ -248,7 +252,7 @@ static void formats_are_chosen_and_checked(void **state)
     assert_int_equal(chat_format_choose(&f, "chatlm", chatml, NULL, &err), STATUS_NOT_FOUND);
     assert_string_equal(
         err.text,
-        "chat format: expected one of qwq, qwen3, chatml, deepseek-r1, deepseek-v3, llama3.1, llama3, "
+        "chat format: expected one of deepseek-v4.1, deepseek-v4, deepseek-v4-0731, qwq, qwen3, chatml, deepseek-r1, deepseek-v3, llama3.1, llama3, "
         "llama2, none; found chatlm");
     tokenizer_close(chatml);
     tokenizer_close(deepseek);
@@ -285,14 +289,17 @@ static void neighbouring_texts_are_tokenized_as_one(void **state)
 {
     (void)state;
     struct tokenizer *t = open_tokenizer(deepseek_tokens);
-    struct chat_message m[] = {{CHAT_SYSTEM, STR("x a")}, {CHAT_SYSTEM, STR("b")}, {CHAT_USER, STR("ab")}};
+    struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = STR("x a")},
+                               {.role = CHAT_SYSTEM, .content = STR("b")},
+                               {.role = CHAT_USER, .content = STR("ab")}};
     check_ids("deepseek-v3", t, m, 3, false,
               (const char *const[]){"\x01<｜begin▁of▁sentence｜>", "x a\n\nb", "\x01<｜User｜>", "ab",
                                     "\x01<｜Assistant｜>", NULL});
     tokenizer_close(t);
     t = open_tokenizer(qwen3_tokens);
-    struct chat_message q[] = {
-        {CHAT_USER, STR("")}, {CHAT_ASSISTANT, STR("<think>no</think>\n\nab")}, {CHAT_USER, STR("ab")}};
+    struct chat_message q[] = {{.role = CHAT_USER, .content = STR("")},
+                               {.role = CHAT_ASSISTANT, .content = STR("<think>no</think>\n\nab")},
+                               {.role = CHAT_USER, .content = STR("ab")}};
     check_ids("qwen3", t, q, 3, false,
               (const char *const[]){"\x01<|im_start|>", "user\n", "\x01<|im_end|>", "\n", "\x01<|im_start|>",
                                     "assistant\nab", "\x01<|im_end|>", "\n", "\x01<|im_start|>", "user\nab",
@@ -319,7 +326,7 @@ static void messages_cannot_inject_control_tokens(void **state)
                  {"qwen3", qwen3_tokens, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tokenizer *t = open_tokenizer(cases[i].tokens);
-        struct chat_message m = {CHAT_USER, str_from(evil)};
+        struct chat_message m = {.role = CHAT_USER, .content = str_from(evil)};
         struct token_list ids = {0};
         struct error err = {0};
         struct buf bytes, expected;
@@ -327,9 +334,10 @@ static void messages_cannot_inject_control_tokens(void **state)
         buf_init(&bytes, 4096);
         buf_init(&expected, 4096);
         assert_int_equal(chat_render(format_named(cases[i].format), t, &m, 1, true, &ids, &err), STATUS_OK);
-        assert_int_equal(
-            chat_render_text(format_named(cases[i].format), (struct str){0}, &m, 1, true, &expected, &err),
-            STATUS_OK);
+        assert_int_equal(chat_render_text(format_named(cases[i].format), (struct str){0},
+                                          &(struct chat_request){.messages = &m, .n = 1, .think = true},
+                                          &expected, &err),
+                         STATUS_OK);
         for (size_t k = 0; k < ids.n; k++) {
             n_controls += ids.ids[k] > 256;
             buf_str(&bytes, tokenizer_bytes(t, ids.ids[k]));
@@ -352,14 +360,19 @@ static void messages_cannot_inject_control_tokens(void **state)
 static void conversations_must_end_with_the_user(void **state)
 {
     (void)state;
-    struct chat_message m[] = {{CHAT_USER, STR("a")}, {CHAT_ASSISTANT, STR("b")}};
+    struct chat_message m[] = {{.role = CHAT_USER, .content = STR("a")},
+                               {.role = CHAT_ASSISTANT, .content = STR("b")}};
     struct buf out;
     struct error err = {0};
     buf_init(&out, 100);
-    assert_int_equal(chat_render_text(format_named("chatml"), (struct str){0}, m, 2, true, &out, &err),
+    assert_int_equal(chat_render_text(format_named("chatml"), (struct str){0},
+                                      &(struct chat_request){.messages = m, .n = 2, .think = true}, &out,
+                                      &err),
                      STATUS_RANGE);
     assert_string_equal(err.text, "conversation: the last message must be the user's");
-    assert_int_equal(chat_render_text(format_named("chatml"), (struct str){0}, m, 0, true, &out, &err),
+    assert_int_equal(chat_render_text(format_named("chatml"), (struct str){0},
+                                      &(struct chat_request){.messages = m, .n = 0, .think = true}, &out,
+                                      &err),
                      STATUS_RANGE);
     assert_int_equal(out.n, 0);
     buf_free(&out);

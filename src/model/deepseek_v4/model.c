@@ -79,6 +79,7 @@ static int v4_open(struct model **out, const struct arch *arch, const struct che
     m->base.n_vocab = m->c.n_vocab;
     m->base.n_ctx_max = m->c.max_position;
     m->base.max_run = V4_REWIND;
+    m->base.chat_format = m->w.draft.kind == V4_DRAFT_DSPARK ? "deepseek-v4-0731" : "deepseek-v4";
     m->base.can_draft = m->w.draft.kind != V4_DRAFT_NONE;
     m->base.n_params = m->w.n_params;
     m->base.weight_bytes = m->w.bytes;
