@@ -2,6 +2,7 @@
 #include "model/deepseek_v4/config.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include "model/config.h"
 
 #define ARCH "deepseek4"
@@ -39,15 +40,17 @@ static const struct config_row rows[] = { /* GGUF key, config.json key, type, fi
     /* Facts that have one legal value: the code is written for it. */
     {"hyper_connection.count", "hc_mult", CONFIG_INT, FIELD(fixed), V4_HC_MULT, V4_HC_MULT, V4_HC_MULT},
     {"expert_shared_count", "n_shared_experts", CONFIG_INT, FIELD(fixed), 1, 1, 1},
+    {"expert_weights_norm", "norm_topk_prob", CONFIG_BOOL, FIELD(fixed), 1, 1, 1},
     {"attention.head_count_kv", "num_key_value_heads", CONFIG_INT, FIELD(fixed), 1, 1, 1},
     {"expert_gating_func", NULL, CONFIG_INT, FIELD(fixed), 4, 4, 4}, /* sqrt(softplus) */
 };
 
-/* Rotary tables: layers without compression use the first row of each container, the others the rest. */
+/* Rotary tables: layers without compression use the first row, the others the rest. A file that states no
+ * scaling has none: factor 1. */
 static const struct config_row rope_rows[] = {
     {"rope.freq_base", "rope_theta", CONFIG_REAL, FIELD(rope_theta), 1, 1e12, 10000},
     {"attention.compress_rope_freq_base", "compress_rope_theta", CONFIG_REAL, FIELD(compress_rope_theta), 1, 1e12, 160000},
-    {"rope.scaling.factor", "rope_scaling.factor", CONFIG_REAL, FIELD(rope_factor), 1, 1e6, 16},
+    {"rope.scaling.factor", "rope_scaling.factor", CONFIG_REAL, FIELD(rope_factor), 1, 1e6, 1},
     {"rope.scaling.yarn_beta_fast", "rope_scaling.beta_fast", CONFIG_REAL, FIELD(beta_fast), 1e-6, 1e6, 32},
     {"rope.scaling.yarn_beta_slow", "rope_scaling.beta_slow", CONFIG_REAL, FIELD(beta_slow), 1e-6, 1e6, 1},
     {"rope.scaling.original_context_length", "rope_scaling.original_max_position_embeddings", CONFIG_INT, FIELD(original_seq_len), 1, CONFIG_MAX_CTX, 65536},
@@ -56,7 +59,7 @@ static const struct config_row rope_rows[] = {
 static const struct config_row rope_rows_transformers[] = {
     {NULL, "rope_parameters.main.rope_theta", CONFIG_REAL, FIELD(rope_theta), 1, 1e12, 10000},
     {NULL, "rope_parameters.compress.rope_theta", CONFIG_REAL, FIELD(compress_rope_theta), 1, 1e12, 160000},
-    {NULL, "rope_parameters.compress.factor", CONFIG_REAL, FIELD(rope_factor), 1, 1e6, 16},
+    {NULL, "rope_parameters.compress.factor", CONFIG_REAL, FIELD(rope_factor), 1, 1e6, 1},
     {NULL, "rope_parameters.compress.beta_fast", CONFIG_REAL, FIELD(beta_fast), 1e-6, 1e6, 32},
     {NULL, "rope_parameters.compress.beta_slow", CONFIG_REAL, FIELD(beta_slow), 1e-6, 1e6, 1},
     {NULL, "rope_parameters.compress.original_max_position_embeddings", CONFIG_INT, FIELD(original_seq_len), 1, CONFIG_MAX_CTX, 65536},
@@ -65,24 +68,52 @@ static const struct config_row rope_rows_transformers[] = {
 
 #define N_ROWS(table) (int)(sizeof(table) / sizeof *(table))
 
-/* GGUF stores the clamp per layer; the reference and config.json know one value. */
-static int read_swiglu_limit(struct v4_config *c, const struct checkpoint *ckpt, struct error *err)
+/* GGUF stores a clamp per layer, or one for all, of the routed experts and perhaps another of the shared one;
+ * the reference and config.json know one value. */
+static int read_clamp(double *limit, const struct metadata *m, const char *key, struct error *err)
 {
-    const struct metadata *m = checkpoint_metadata(ckpt);
-    if (checkpoint_kind(ckpt) == CHECKPOINT_HF)
-        return metadata_float(&c->swiglu_limit, m, "swiglu_limit", 1e-6, 1e30, err);
-    const struct value *v;
-    int rc = metadata_array(&v, m, "deepseek4.swiglu_clamp_exp", VALUE_FLOAT, err);
+    const struct value *v = metadata_find(m, key);
+    if (!v || v->type != VALUE_ARRAY) return metadata_float(limit, m, key, 1e-6, 1e30, err);
+    int rc = metadata_array(&v, m, key, VALUE_FLOAT, err);
     if (rc != STATUS_OK) return rc;
     for (uint64_t i = 0; i < v->n_items; i++)
         if (v->reals[i] != v->reals[0])
-            return error_set(err, STATUS_UNSUPPORTED,
-                             "%s: deepseek4.swiglu_clamp_exp: layers differ (%g and %g)", m->file,
+            return error_set(err, STATUS_UNSUPPORTED, "%s: %s: layers differ (%g and %g)", m->file, key,
                              v->reals[0], v->reals[i]);
     if (v->n_items == 0 || !(v->reals[0] > 0))
+        return error_set(err, STATUS_FORMAT, "%s: %s: expected a positive number per layer", m->file, key);
+    *limit = v->reals[0];
+    return STATUS_OK;
+}
+
+static int read_swiglu_limit(struct v4_config *c, const struct checkpoint *ckpt, struct error *err)
+{
+    static const char shared_key[] = "deepseek4.swiglu_clamp_shexp";
+    const struct metadata *m = checkpoint_metadata(ckpt);
+    if (checkpoint_kind(ckpt) == CHECKPOINT_HF)
+        return metadata_float(&c->swiglu_limit, m, "swiglu_limit", 1e-6, 1e30, err);
+    int rc = read_clamp(&c->swiglu_limit, m, "deepseek4.swiglu_clamp_exp", err);
+    if (rc != STATUS_OK || !metadata_find(m, shared_key)) return rc;
+    double shared;
+    rc = read_clamp(&shared, m, shared_key, err);
+    if (rc == STATUS_OK && shared != c->swiglu_limit)
+        rc = error_set(err, STATUS_UNSUPPORTED, "%s: %s: expected the routed experts' %g, found %g", m->file,
+                       shared_key, c->swiglu_limit, shared);
+    return rc;
+}
+
+/* GGUF counts a draft block behind the backbone in block_count, and files without its tensors may still name
+ * it. */
+static int split_draft_blocks(struct v4_config *c, const struct checkpoint *ckpt, struct error *err)
+{
+    if (c->n_mtp >= c->n_layers)
         return error_set(err, STATUS_FORMAT,
-                         "%s: deepseek4.swiglu_clamp_exp: expected a positive number per layer", m->file);
-    c->swiglu_limit = v->reals[0];
+                         "%s: deepseek4.nextn_predict_layers: expected less than block_count, found %d",
+                         checkpoint_path(ckpt), c->n_mtp);
+    char name[64];
+    snprintf(name, sizeof name, "blk.%d.nextn.eh_proj.weight", c->n_layers - c->n_mtp);
+    if (!checkpoint_find(ckpt, name)) c->n_mtp = 0;
+    c->n_layers -= c->n_mtp;
     return STATUS_OK;
 }
 
@@ -233,13 +264,7 @@ int v4_config_read(struct v4_config *c, const struct checkpoint *ckpt, struct er
     if (rc == STATUS_OK) rc = read_swiglu_limit(c, ckpt, err);
     if (rc == STATUS_OK && hf) rc = read_transformers_spellings(c, ckpt, err);
     if (rc == STATUS_OK) rc = expect_words(ckpt, err);
-    if (rc == STATUS_OK && !hf) { /* GGUF counts the draft blocks behind the backbone in block_count */
-        if (c->n_mtp >= c->n_layers)
-            return error_set(err, STATUS_FORMAT,
-                             "%s: deepseek4.nextn_predict_layers: expected less than block_count, found %d",
-                             checkpoint_path(ckpt), c->n_mtp);
-        c->n_layers -= c->n_mtp;
-    }
+    if (rc == STATUS_OK && !hf) rc = split_draft_blocks(c, ckpt, err);
     if (c->rope_head_dim == 0) c->rope_head_dim = 64;
     if (rc == STATUS_OK) rc = read_ratios(c, ckpt, err);
     if (rc == STATUS_OK && hf) rc = read_dspark_targets(c, ckpt, err);

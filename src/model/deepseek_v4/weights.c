@@ -363,6 +363,14 @@ static int bind_mtp_gguf(struct binder *b, struct v4_weights *w, struct v4_draft
     d->e_proj = d->h_proj = both;
     d->e_proj.cols = d->h_proj.cols = dim;
     d->h_proj.data += (size_t)dim / type->block * type->block_bytes;
+    static const char *const own[] = {"embed_tokens", "shared_head_head"}; /* V4 shares the backbone's */
+    for (int i = 0; i < 2; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "%s%s.weight", nextn, own[i]);
+        if (checkpoint_find(b->ckpt, name))
+            return error_set(b->err, STATUS_UNSUPPORTED, "%s: %s: a draft block with its own is not known",
+                             checkpoint_path(b->ckpt), name);
+    }
     d->head = w->hc_head;
     rc = bind_draft_floats(b, &d->enorm, nextn, "enorm");
     if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->hnorm, nextn, "hnorm");
