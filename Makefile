@@ -63,7 +63,7 @@ check-baseline: ## the plain build on an emulated CPU without AVX
 	@$(setup) build plain
 	@$(setup) test baseline
 
-check-correctness: ## logits and token ids of real models against other implementations
+check-correctness: ## logits and token ids against other implementations
 	@$(setup) packages build test correctness
 	@$(setup) build plain
 	@tools/check_correctness.sh $(ARGS)

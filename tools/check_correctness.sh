@@ -1,5 +1,6 @@
 #!/bin/sh
-# The correctness figures on the real default model, against implementations nobody here wrote: logits, then token ids.
+# The correctness figures against implementations nobody here wrote: logits and token ids of the real default model, logits
+# of random DeepSeek V4 models.
 # Fetches what it needs; says SKIP for what is absent. Exits 1 when a figure misses its bound.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -30,4 +31,14 @@ if [ -x "$cache/tokenizers/venv/bin/python" ]; then
 else
     echo "SKIP  the reference libraries need npm and python3-venv: apt-get install npm python3-venv"
 fi
+
+echo "DeepSeek V4:"
+if [ ! -d "$cache/llamacpp/node_modules" ] && command -v npm >/dev/null; then
+    echo "      fetching llama.cpp into $cache/llamacpp"
+    mkdir -p build-logs
+    python3 tools/golden/compare_v4_llamacpp.py --install >build-logs/llamacpp.log 2>&1 ||
+        echo "      not all could be fetched; read $PWD/build-logs/llamacpp.log"
+fi
+python3 tools/golden/compare_v4_llamacpp.py
+case $? in 0 | 77) ;; *) failed=1 ;; esac
 exit $failed
