@@ -84,11 +84,30 @@ static void check_matmul(struct check *c, enum dtype dtype)
     }
 }
 
+/* Products that underflow to -0 in every lane: the sum is +0, so that the sign of a zero weight never shows.
+ */
+static void check_zero(struct check *c)
+{
+    enum { COLS = 32, MAX_TOKENS = 8 };
+    float w[COLS], x[MAX_TOKENS * COLS], y[MAX_TOKENS];
+    const float zeros[MAX_TOKENS] = {0};
+    for (int i = 0; i < COLS; i++) w[i] = FLT_TRUE_MIN;
+    for (int i = 0; i < MAX_TOKENS * COLS; i++) x[i] = -FLT_TRUE_MIN;
+    struct matrix m = {
+        .dtype = DTYPE_F32, .rows = 1, .cols = COLS, .data = (const uint8_t *)w, .row_bytes = sizeof w};
+    for (int l = 0; l < c->n_levels; l++)
+        for (int n = 1; n <= MAX_TOKENS; n++) {
+            c->level[l].matmul_f32(y, 1, &m, x, COLS, n, 0, 1);
+            check_same(c, l, y, zeros, (size_t)n, "sum of negative zeros");
+        }
+}
+
 #define CHECK_MATMUL(name, dtype)                                                                            \
     void check_matmul_##name(struct check *c)                                                                \
     {                                                                                                        \
         CHECK(kernels_matmul(&c->level[0], dtype) == c->level[0].matmul_##name);                             \
         check_matmul(c, dtype);                                                                              \
+        if (dtype == DTYPE_F32) check_zero(c);                                                               \
     }
 
 CHECK_MATMUL(f32, DTYPE_F32)

@@ -85,8 +85,14 @@ static void add_scales(struct check *c, struct matrix *m, enum numbers numbers)
         m->scale = s;
     } else {
         float *s = check_floats(c, n, numbers);
-        if (numbers == NUMBERS_INTEGERS)
-            for (size_t i = 0; i < n; i++) s[i] = 1;
+        for (size_t i = 0; i < n; i++) {
+            if (numbers == NUMBERS_INTEGERS) s[i] = 1;
+            if (numbers != NUMBERS_NORMAL) continue;
+            /* Near both ends of a float no power of two can be moved between weight and scale. */
+            int end = check_int(c, 0, 5);
+            if (end == 0) s[i] = ldexpf(s[i], 121);
+            if (end == 1) s[i] = check_float(c, NUMBERS_TINY);
+        }
         m->scale = (const uint8_t *)s;
     }
 }
