@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "say.h"
 #include "term/markdown.h"
 #include "term/progress.h"
 #include "term/visible.h"
@@ -215,31 +216,24 @@ int answer_generate(struct answer *a, const struct token_list *prompt, struct er
     return rc;
 }
 
-void answer_report(const struct answer *a)
+void answer_report(struct answer *a)
 {
-    struct buf line, out;
-    buf_init(&line, 4096);
-    buf_init(&out, 8192);
+    struct buf line;
+    buf_init(&line, 1024);
     const struct chat_usage *u = &a->usage;
-    int n = session_n_tokens(a->runtime->session), n_ctx = session_n_ctx(a->runtime->session);
-    if (a->stop == CHAT_STOP_CANCELLED) buf_puts(&line, "stopped; ");
-    if (a->stop == CHAT_STOP_LENGTH) buf_printf(&line, "cut after %d tokens (-n); ", a->options->max_tokens);
+    int n_ctx = session_n_ctx(a->runtime->session), n_read = u->n_prompt - u->n_reused;
+    buf_printf(&line, "context %d/%d", session_n_tokens(a->runtime->session), n_ctx);
     if (u->n_generated > 0 && u->decode_s > 0)
-        buf_printf(&line, "%d tokens at %.1f/s, ", u->n_generated, u->n_generated / u->decode_s);
-    if (u->n_prompt > u->n_reused && u->prefill_s > 0)
-        buf_printf(&line, "%d read at %.0f/s, ", u->n_prompt - u->n_reused,
-                   (u->n_prompt - u->n_reused) / u->prefill_s);
-    if (u->n_drafted > 0) buf_printf(&line, "%d of %d guesses right, ", u->n_accepted, u->n_drafted);
-    buf_printf(&line, "context %d/%d\n", n, n_ctx);
-    sgr_text(&out, SGR_DIM, buf_view(&line), a->err.sgr);
-    if (a->stop == CHAT_STOP_CONTEXT) {
-        bool is_largest = n_ctx >= engine_model(a->runtime->engine)->n_ctx_max;
-        buf_clear(&line);
-        buf_printf(&line, "the context of %d tokens is full: the answer ends here.%s%s\n", n_ctx,
-                   a->chats ? " /reset starts anew." : "", is_largest ? "" : " A larger --ctx holds more.");
-        sgr_text(&out, SGR_WARNING, buf_view(&line), a->err.sgr);
-    }
-    term_write(&a->err, buf_view(&out), NULL);
+        buf_printf(&line, ", %d tokens at %.1f/s", u->n_generated, u->n_generated / u->decode_s);
+    if (n_read > 0 && u->prefill_s > 0)
+        buf_printf(&line, ", %d read at %.0f/s", n_read, n_read / u->prefill_s);
+    if (u->n_drafted > 0) buf_printf(&line, ", %d of %d guesses right", u->n_accepted, u->n_drafted);
+    if (a->stop == CHAT_STOP_CANCELLED) buf_puts(&line, "; stopped");
+    if (a->stop == CHAT_STOP_LENGTH) buf_printf(&line, "; cut after %d tokens (-n)", a->options->max_tokens);
+    say(&a->err, SGR_DIM, "%s", buf_cstr(&line));
+    if (a->stop == CHAT_STOP_CONTEXT)
+        say(&a->err, SGR_WARNING, "The context of %d tokens is full: the answer ends here.%s%s", n_ctx,
+            a->chats ? " /reset starts anew." : "",
+            n_ctx < engine_model(a->runtime->engine)->n_ctx_max ? " A larger --ctx holds more." : "");
     buf_free(&line);
-    buf_free(&out);
 }

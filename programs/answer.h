@@ -39,6 +39,6 @@ int answer_render(struct answer *a, const struct chat_message *messages, size_t 
 int answer_generate(struct answer *a, const struct token_list *prompt, struct error *err);
 /* A dim line about the last answer: tokens, speed, context; and why it ended, where that is not the usual
  * end. */
-void answer_report(const struct answer *a);
+void answer_report(struct answer *a);
 
 #endif

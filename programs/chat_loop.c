@@ -1,14 +1,12 @@
 /* The conversation on a terminal. */
 #include "chat_loop.h"
 
-#include <stdarg.h>
 #include <string.h>
 #include <sys/resource.h>
 #include "conversation.h"
+#include "say.h"
 #include "suggest.h"
 #include "term/line_editor.h"
-#include "term/visible.h"
-#include "term/width.h"
 
 struct loop {
     struct answer *a;
@@ -21,31 +19,6 @@ struct loop {
     bool leaves;
 };
 
-/* A remark on the terminal, wrapped, in a style; the text may hold anything. */
-static void say(const struct loop *l, enum sgr_role role, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void say(const struct loop *l, enum sgr_role role, const char *fmt, ...)
-{
-    char text[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    struct buf safe, out;
-    buf_init(&safe, 16384);
-    buf_init(&out, 32768);
-    visible_append(&safe, str_from(text));
-    struct str all = buf_view(&safe);
-    for (size_t at = 0, next; at < all.n; at = next) {
-        size_t end = width_wrap(all, at, l->a->out.cols - 1, &next);
-        sgr_text(&out, (uint8_t)role, str_slice(all, at, end), l->a->err.sgr);
-        buf_putc(&out, '\n');
-    }
-    term_write(&l->a->err, buf_view(&out), NULL);
-    buf_free(&safe);
-    buf_free(&out);
-}
-
 /* ---- /commands ---- */
 
 static void slash_help(struct loop *l, struct str args);
@@ -57,9 +30,9 @@ static void slash_reset(struct loop *l, struct str args)
     struct str system = conversation_system(&l->talk);
     while (l->talk.n > (system.n > 0 ? 1 : 0)) conversation_pop(&l->talk);
     if (session_rewind(l->a->runtime->session, 0, &err) != STATUS_OK)
-        say(l, SGR_ERROR, "%s", err.text);
+        say(&l->a->err, SGR_ERROR, "%s", err.text);
     else
-        say(l, SGR_DIM, "forgotten; the context is empty again");
+        say(&l->a->err, SGR_DIM, "forgotten; the context is empty again");
 }
 
 /* The argument as a path, with ~/ for the home folder; false (and a hint) when there is none. */
@@ -74,7 +47,7 @@ static bool path_argument(struct loop *l, struct str args, const char *command, 
     buf_str(path, args);
     buf_cstr(path);
     if (args.n > 0 && !path->failed) return true;
-    say(l, SGR_WARNING, "%s needs a file name: %s talk.json", command, command);
+    say(&l->a->err, SGR_WARNING, "%s needs a file name: %s talk.json", command, command);
     buf_free(path);
     return false;
 }
@@ -85,9 +58,10 @@ static void slash_save(struct loop *l, struct str args)
     struct error err;
     if (!path_argument(l, args, "/save", &path)) return;
     if (conversation_save(&l->talk, buf_cstr(&path), &err) != STATUS_OK)
-        say(l, SGR_ERROR, "%s", err.text);
+        say(&l->a->err, SGR_ERROR, "%s", err.text);
     else
-        say(l, SGR_DIM, "%zu messages saved to %s; /load brings them back", l->talk.n, buf_cstr(&path));
+        say(&l->a->err, SGR_DIM, "%zu messages saved to %s; /load brings them back", l->talk.n,
+            buf_cstr(&path));
     buf_free(&path);
 }
 
@@ -97,9 +71,10 @@ static void slash_load(struct loop *l, struct str args)
     struct error err;
     if (!path_argument(l, args, "/load", &path)) return;
     if (conversation_load(&l->talk, buf_cstr(&path), &err) != STATUS_OK)
-        say(l, SGR_ERROR, "%s", err.text);
+        say(&l->a->err, SGR_ERROR, "%s", err.text);
     else
-        say(l, SGR_DIM, "%zu messages loaded; they are read again before the next answer", l->talk.n);
+        say(&l->a->err, SGR_DIM, "%zu messages loaded; they are read again before the next answer",
+            l->talk.n);
     buf_free(&path);
 }
 
@@ -108,13 +83,13 @@ static void slash_system(struct loop *l, struct str args)
     struct error err;
     struct str now = conversation_system(&l->talk);
     if (args.n == 0 && now.n == 0)
-        say(l, SGR_DIM, "no system message; /system TEXT sets one");
+        say(&l->a->err, SGR_DIM, "no system message; /system TEXT sets one");
     else if (args.n == 0)
-        say(l, SGR_DIM, "system message: %.*s  (/system none removes it)", STR_ARG(now));
+        say(&l->a->err, SGR_DIM, "system message: %.*s  (/system none removes it)", STR_ARG(now));
     else if (conversation_set_system(&l->talk, str_is(args, "none") ? STR("") : args, &err) != STATUS_OK)
-        say(l, SGR_ERROR, "%s", err.text);
+        say(&l->a->err, SGR_ERROR, "%s", err.text);
     else
-        say(l, SGR_DIM, "system message %s, from the next answer on",
+        say(&l->a->err, SGR_DIM, "system message %s, from the next answer on",
             str_is(args, "none") ? "removed" : "set");
 }
 
@@ -126,18 +101,19 @@ static void slash_stats(struct loop *l, struct str args)
     const struct sampler_options *s = &l->a->sampler;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    say(l, SGR_DIM, "model     %s (%s)", r->row ? r->row->title : buf_cstr(&r->path),
+    say(&l->a->err, SGR_DIM, "model     %s (%s)", r->row ? r->row->title : buf_cstr(&r->path),
         engine_model(r->engine)->arch->name);
-    say(l, SGR_DIM, "running   %s, %d threads, loaded in %.2f s", engine_kernels(r->engine)->isa,
+    say(&l->a->err, SGR_DIM, "running   %s, %d threads, loaded in %.2f s", engine_kernels(r->engine)->isa,
         pool_n_threads(engine_pool(r->engine)), r->load_s);
-    say(l, SGR_DIM, "memory    %.0f MB planned (weights %.0f, context %.0f, scratch %.0f), peak so far %.0f",
+    say(&l->a->err, SGR_DIM,
+        "memory    %.0f MB planned (weights %.0f, context %.0f, scratch %.0f), peak so far %.0f",
         (double)plan->total_bytes / 1e6, (double)plan->weight_bytes / 1e6, (double)plan->state_bytes / 1e6,
         (double)plan->scratch_bytes / 1e6, (double)usage.ru_maxrss * 1024 / 1e6);
-    say(l, SGR_DIM, "sampling  temperature %g, top-p %g, top-k %d, min-p %g", (double)s->temperature,
+    say(&l->a->err, SGR_DIM, "sampling  temperature %g, top-p %g, top-k %d, min-p %g", (double)s->temperature,
         (double)s->top_p, s->top_k, (double)s->min_p);
-    say(l, SGR_DIM, "context   %d of %d tokens, %zu messages", session_n_tokens(r->session),
+    say(&l->a->err, SGR_DIM, "context   %d of %d tokens, %zu messages", session_n_tokens(r->session),
         session_n_ctx(r->session), l->talk.n);
-    say(l, SGR_DIM, "answers   %d, %ld tokens, %.1f/s on average", l->n_answers, l->n_generated,
+    say(&l->a->err, SGR_DIM, "answers   %d, %ld tokens, %.1f/s on average", l->n_answers, l->n_generated,
         l->decode_s > 0 ? (double)l->n_generated / l->decode_s : 0.0);
 }
 
@@ -167,10 +143,11 @@ static void slash_help(struct loop *l, struct str args)
 {
     (void)args;
     for (int i = 0; i < N_SLASHES; i++)
-        say(l, SGR_DIM, "%-8s%-8s %s", slashes[i].name, slashes[i].args, slashes[i].help);
-    say(l, SGR_DIM,
+        say(&l->a->err, SGR_DIM, "%-8s%-8s %s", slashes[i].name, slashes[i].args, slashes[i].help);
+    say(&l->a->err, SGR_DIM,
         "Enter sends; Alt-Enter or a backslash before Enter starts a new line; pasted lines stay together.");
-    say(l, SGR_DIM, "Up and Down recall what was typed, Ctrl-R searches it; Ctrl-C stops an answer.");
+    say(&l->a->err, SGR_DIM,
+        "Up and Down recall what was typed, Ctrl-R searches it; Ctrl-C stops an answer.");
 }
 
 static void slash_run(struct loop *l, struct str text)
@@ -191,10 +168,10 @@ static void slash_run(struct loop *l, struct str text)
     suggest_init(&s, typed);
     for (int i = 0; i < N_SLASHES; i++) suggest_offer(&s, slashes[i].name);
     if (s.best)
-        say(l, SGR_WARNING, "no command %s; did you mean %s?", typed, s.best);
+        say(&l->a->err, SGR_WARNING, "no command %s; did you mean %s?", typed, s.best);
     else
-        say(l, SGR_WARNING, "no command %s; /help lists them. Begin with a space to send the line as it is.",
-            typed);
+        say(&l->a->err, SGR_WARNING,
+            "no command %s; /help lists them. Begin with a space to send the line as it is.", typed);
 }
 
 /* Tab after a slash at the beginning of the line. */
@@ -224,7 +201,7 @@ static void turn(struct loop *l, struct str text)
     int n_ctx = session_n_ctx(r->session);
     int rc = conversation_push(&l->talk, CHAT_USER, text, &err);
     if (rc != STATUS_OK) {
-        say(l, SGR_ERROR, "%s", err.text);
+        say(&l->a->err, SGR_ERROR, "%s", err.text);
         return;
     }
     rc = answer_render(a, l->talk.messages, l->talk.n, &ids, &err);
@@ -241,7 +218,7 @@ static void turn(struct loop *l, struct str text)
     if (answered) rc = conversation_push(&l->talk, CHAT_ASSISTANT, buf_view(&a->text), &err);
     if (!answered || rc != STATUS_OK) conversation_pop(&l->talk);
     if (rc != STATUS_OK)
-        say(l, SGR_ERROR, "%s", err.text);
+        say(&l->a->err, SGR_ERROR, "%s", err.text);
     else {
         l->n_answers++;
         l->n_generated += a->usage.n_generated;
@@ -260,7 +237,7 @@ static int read_turns(struct loop *l, struct error *err)
         if (rc != STATUS_OK || result == LINE_END) break;
         if (result == LINE_INTERRUPT) {
             if (++n_interrupts == 2) break;
-            say(l, SGR_DIM, "Ctrl-C once more, or Ctrl-D, leaves");
+            say(&l->a->err, SGR_DIM, "Ctrl-C once more, or Ctrl-D, leaves");
             continue;
         }
         n_interrupts = 0;
@@ -293,11 +270,11 @@ int chat_loop(struct answer *a, struct error *err)
     if (rc == STATUS_OK && a->options->system)
         rc = conversation_set_system(&l.talk, str_from(a->options->system), err);
     if (rc == STATUS_OK) {
-        if (warning.code != STATUS_OK) say(&l, SGR_WARNING, "%s", warning.text);
-        say(&l, SGR_DIM, "%s, %d tokens of context. /help lists commands, Ctrl-D leaves.",
+        if (warning.code != STATUS_OK) say(&a->err, SGR_WARNING, "%s", warning.text);
+        say(&a->err, SGR_DIM, "%s, %d tokens of context. /help lists commands, Ctrl-D leaves.",
             r->row ? r->row->title : buf_cstr(&r->path), session_n_ctx(r->session));
         if (engine_plan(r->engine)->n_ctx_wanted > session_n_ctx(r->session))
-            say(&l, SGR_WARNING, "The model knows contexts of %d tokens; memory allows the smaller one.",
+            say(&a->err, SGR_WARNING, "The model knows contexts of %d tokens; memory allows the smaller one.",
                 engine_plan(r->engine)->n_ctx_wanted);
         rc = read_turns(&l, err);
     }
