@@ -9,7 +9,7 @@ export PREFIX DESTDIR
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
-	check-correctness lint format tidy fuzz bench install clean
+	check-correctness check-v4 lint format tidy fuzz bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,11 @@ check-correctness: ## logits and token ids against other implementations
 	@$(setup) packages build test correctness
 	@$(setup) build plain
 	@tools/check_correctness.sh $(ARGS)
+
+check-v4: ## DeepSeek V4 against independent programs and its own properties, as one table
+	@$(setup) packages build test
+	@$(setup) build plain
+	@python3 tools/check_v4.py build
 
 lint: ## layering, headers, banned functions, spelling, scripts
 	@$(setup) packages build test check

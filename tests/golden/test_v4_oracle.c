@@ -172,7 +172,7 @@ static void agrees(void **state)
     print_message("# V4 oracle, %s: %d tensors; values %.1e, allowed %.0e; logits %.1e, allowed %.0e",
                   w->name, all.n, all.tensors, tensor_bound, all.logits, logit_bound);
     if (w->numerics->cache)
-        print_message("; behind the tie of token %d %.1e, allowed %.0e", TIE_TOKEN, all.behind, behind_bound);
+        print_message("; behind the tie of token %d %.1e, allowed %.2e", TIE_TOKEN, all.behind, behind_bound);
     print_message("\n");
     trace_free(&t);
     rig_close(&r);

@@ -59,7 +59,7 @@ void v4_config_cut(struct v4_config *c, int n_layers)
         if (c->dspark_target[i] >= n_layers) c->dspark_target[i] = n_layers - 1;
 }
 
-static void write_config(struct buf *out, const struct v4_config *c)
+void v4_config_json(struct buf *out, const struct v4_config *c)
 {
     struct json_writer w;
     json_writer_init(&w, out);
@@ -399,7 +399,7 @@ int v4_synth(const char *dir, const struct v4_config *c, const struct v4_synth_o
     buf_puts(&text, "\n  }\n}\n");
     if (rc == STATUS_OK) rc = write_text(dir, "model.safetensors.index.json", &text, err);
     buf_clear(&text);
-    write_config(&text, c);
+    v4_config_json(&text, c);
     if (rc == STATUS_OK) rc = write_text(dir, "config.json", &text, err);
     free(s.chunk);
     buf_free(&s.weight_map);
