@@ -155,9 +155,11 @@ static void on_event(void *ctx, const struct chat_event *e)
 {
     struct stream *s = ctx;
     if (e->type == CHAT_EVENT_PREFILL) {
-        if (!s->prefilling)
+        if (!s->prefilling) {
             progress_start(&s->prefill, &s->a->err, "reading the prompt", PROGRESS_ITEMS, "tokens",
                            (uint64_t)e->total);
+            s->prefill.delay_ms = 1000;
+        }
         s->prefilling = true;
         progress_update(&s->prefill, (uint64_t)e->done);
         return;
