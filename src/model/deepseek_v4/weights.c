@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum naming { OFFICIAL, TRANSFORMERS, GGUF, N_NAMINGS };
+/* SAVED is what transformers writes: its own names outside of the layers, the release's inside, but for one.
+ */
+enum naming { OFFICIAL, TRANSFORMERS, GGUF, SAVED, N_NAMINGS };
 
 /* Sizes that depend on the configuration and the layer. */
 enum dim_symbol {
@@ -75,7 +77,7 @@ struct row {
     enum where where;
     enum dtype stored; /* in the official release */
     enum v4_init init;
-    const char *name[N_NAMINGS]; /* after the block's prefix */
+    const char *name[SAVED]; /* after the block's prefix; SAVED: see row_name */
 };
 
 #define W(kind, member) kind, offsetof(struct v4_block_weights, member)
@@ -173,10 +175,17 @@ static int bind_floats(struct binder *b, const float **out, int rows, int cols, 
     return rc;
 }
 
+static const char *row_name(const struct row *row, enum naming n)
+{
+    if (n != SAVED) return row->name[n];
+    return row->offset == offsetof(struct v4_block_weights, kv_norm) ? "attn.norm.weight"
+                                                                     : row->name[OFFICIAL];
+}
+
 static int bind_row(struct binder *b, void *object, const struct row *row, int layer, const char *prefix)
 {
     char name[160];
-    snprintf(name, sizeof name, "%s%s", prefix, row->name[b->naming]);
+    snprintf(name, sizeof name, "%s%s", prefix, row_name(row, b->naming));
     int rows = dim_value(b->c, layer, row->rows), cols = dim_value(b->c, layer, row->cols);
     void *member = (char *)object + row->offset;
     if (row->kind == MATRIX) return bind_matrix(b, member, rows, cols, name);
@@ -227,7 +236,8 @@ static int bind_experts(struct binder *b, struct v4_block_weights *w, const char
     for (int e = 0; e < n && rc == STATUS_OK; e++) {
         struct matrix *gate = &w->expert_gate[e], *up = &w->expert_up[e], *down = &w->expert_down[e];
         switch (b->naming) {
-        case OFFICIAL: rc = bind_official_expert(b, gate, down, up, prefix, e); break;
+        case OFFICIAL:
+        case SAVED: rc = bind_official_expert(b, gate, down, up, prefix, e); break;
         case TRANSFORMERS: { /* gate rows, then up rows, in one tensor */
             struct matrix both;
             rc = checkpoint_expert(&both, b->ckpt, e, n, 2 * inter, dim, b->err, "%smlp.experts.gate_up_proj",
@@ -254,7 +264,7 @@ static int bind_experts(struct binder *b, struct v4_block_weights *w, const char
 }
 
 static const char *const tid2eid_name[N_NAMINGS] = {"ffn.gate.tid2eid", "mlp.gate.tid2eid",
-                                                    "ffn_gate_tid2eid.weight"};
+                                                    "ffn_gate_tid2eid.weight", "ffn.gate.tid2eid"};
 
 /* The expert table of a hash layer: I64 in safetensors, I32 in GGUF. Every id is checked here, once. */
 static int bind_tid2eid(struct binder *b, const int32_t **out, const char *prefix)
@@ -317,13 +327,16 @@ static int bind_hc_head(struct binder *b, struct v4_hc *h, const char *fn, const
 static int bind_top(struct binder *b, struct v4_weights *w)
 {
     static const char *const embed[N_NAMINGS] = {"embed.weight", "model.embed_tokens.weight",
-                                                 "token_embd.weight"};
-    static const char *const head[N_NAMINGS] = {"head.weight", "lm_head.weight", "output.weight"};
-    static const char *const norm[N_NAMINGS] = {"norm.weight", "model.norm.weight", "output_norm.weight"};
+                                                 "token_embd.weight", "model.embed_tokens.weight"};
+    static const char *const head[N_NAMINGS] = {"head.weight", "lm_head.weight", "output.weight",
+                                                "head.weight"};
+    static const char *const norm[N_NAMINGS] = {"norm.weight", "model.norm.weight", "output_norm.weight",
+                                                "model.norm.weight"};
     static const char *const hc[N_NAMINGS][3] = {
         {"hc_head_fn", "hc_head_base", "hc_head_scale"},
         {"model.hc_head.hc_fn", "model.hc_head.hc_base", "model.hc_head.hc_scale"},
         {"output_hc_fn.weight", "output_hc_base.weight", "output_hc_scale.weight"},
+        {"model.hc_head.hc_fn", "model.hc_head.hc_base", "model.hc_head.hc_scale"},
     };
     const struct v4_config *c = b->c;
     enum naming n = b->naming;
@@ -363,14 +376,6 @@ static int bind_mtp_gguf(struct binder *b, struct v4_weights *w, struct v4_draft
     d->e_proj = d->h_proj = both;
     d->e_proj.cols = d->h_proj.cols = dim;
     d->h_proj.data += (size_t)dim / type->block * type->block_bytes;
-    static const char *const own[] = {"embed_tokens", "shared_head_head"}; /* V4 shares the backbone's */
-    for (int i = 0; i < 2; i++) {
-        char name[80];
-        snprintf(name, sizeof name, "%s%s.weight", nextn, own[i]);
-        if (checkpoint_find(b->ckpt, name))
-            return error_set(b->err, STATUS_UNSUPPORTED, "%s: %s: a draft block with its own is not known",
-                             checkpoint_path(b->ckpt), name);
-    }
     d->head = w->hc_head;
     rc = bind_draft_floats(b, &d->enorm, nextn, "enorm");
     if (rc == STATUS_OK) rc = bind_draft_floats(b, &d->hnorm, nextn, "hnorm");
@@ -496,7 +501,7 @@ static bool is_expert(const struct binder *b, struct str rest)
         [GGUF] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"},
     };
     static const char *const apart[] = {"w1.weight", "w2.weight", "w3.weight", NULL};
-    if (b->naming != OFFICIAL) return is_one_of(rest, together[b->naming], true);
+    if (b->naming == TRANSFORMERS || b->naming == GGUF) return is_one_of(rest, together[b->naming], true);
     if (!take(&rest, "ffn.experts.")) return false;
     int e = take_index(&rest);
     return e >= 0 && e < b->c->n_routed_experts && is_one_of(rest, apart, true);
@@ -507,7 +512,7 @@ static bool is_in_block(const struct binder *b, struct str rest, int layer)
 {
     for (int i = 0; i < N_BLOCK_ROWS; i++)
         if (row_applies(&block_rows[i], b->c, layer) &&
-            is_tensor(rest, block_rows[i].name[b->naming], block_rows[i].kind == MATRIX))
+            is_tensor(rest, row_name(&block_rows[i], b->naming), block_rows[i].kind == MATRIX))
             return true;
     return (layer < b->c->n_hash_layers && str_is(rest, tid2eid_name[b->naming])) || is_expert(b, rest);
 }
@@ -545,6 +550,8 @@ static bool is_known(const struct binder *b, const struct v4_weights *w, struct 
          "model.hc_head.hc_base", "model.hc_head.hc_scale"},
         {"token_embd.weight", "output.weight", "output_norm.weight", "output_hc_fn.weight",
          "output_hc_base.weight", "output_hc_scale.weight"},
+        {"model.embed_tokens.weight", "head.weight", "model.norm.weight", "model.hc_head.hc_fn",
+         "model.hc_head.hc_base", "model.hc_head.hc_scale"},
     };
     static const char *const nextn[] = {"eh_proj.weight",
                                         "enorm.weight",
@@ -553,7 +560,7 @@ static bool is_known(const struct binder *b, const struct v4_weights *w, struct 
                                         "embed_tokens.weight",
                                         "shared_head_head.weight",
                                         NULL};
-    static const char *const layers[N_NAMINGS] = {"layers.", "model.layers.", "blk."};
+    static const char *const layers[N_NAMINGS] = {"layers.", "model.layers.", "blk.", "model.layers."};
     if (is_one_of(name, top[b->naming], true)) return true;
     if (take(&name, layers[b->naming])) {
         int i = take_index(&name), n = b->c->n_layers;
@@ -561,7 +568,7 @@ static bool is_known(const struct binder *b, const struct v4_weights *w, struct 
         if (b->naming != GGUF || w->draft.kind != V4_DRAFT_MTP || i != n) return false;
         return is_in_block(b, name, n) || (take(&name, "nextn.") && is_one_of(name, nextn, false));
     }
-    if (b->naming == TRANSFORMERS)
+    if (b->naming == TRANSFORMERS || b->naming == SAVED)
         return str_starts(name, STR("mtp.")) || str_starts(name, STR("model.mtp."));
     return b->naming == OFFICIAL && take(&name, "mtp.") && is_in_draft(b, &w->draft, name, take_index(&name));
 }
@@ -654,14 +661,14 @@ int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struc
     if (checkpoint_kind(ckpt) == CHECKPOINT_GGUF)
         b.naming = GGUF;
     else if (!checkpoint_find(ckpt, "embed.weight") && checkpoint_find(ckpt, "model.embed_tokens.weight"))
-        b.naming = TRANSFORMERS;
+        b.naming = checkpoint_find(ckpt, "head.weight") ? SAVED : TRANSFORMERS;
     w->layers = arena_new(a, struct v4_block_weights, (size_t)c->n_layers);
     if (!w->layers)
         return error_set(err, STATUS_NOMEM, "%s: no memory for %d layers", checkpoint_path(ckpt),
                          c->n_layers);
     int rc = bind_top(&b, w);
     for (int l = 0; l < c->n_layers && rc == STATUS_OK; l++) {
-        static const char *const prefixes[N_NAMINGS] = {"layers", "model.layers", "blk"};
+        static const char *const prefixes[N_NAMINGS] = {"layers", "model.layers", "blk", "model.layers"};
         char prefix[32];
         snprintf(prefix, sizeof prefix, "%s.%d.", prefixes[b.naming], l);
         rc = bind_block(&b, &w->layers[l], l, prefix);

@@ -1,5 +1,5 @@
-/* Weights of the DeepSeek V4 family and how checkpoints name them: official release, transformers, GGUF
- * `deepseek4`. */
+/* Weights of the DeepSeek V4 family and how checkpoints name them: official release, transformers (its
+ * parameters, and its files, which keep most of the release's names), GGUF `deepseek4`. */
 #ifndef FATHOM_MODEL_DEEPSEEK_V4_WEIGHTS_H
 #define FATHOM_MODEL_DEEPSEEK_V4_WEIGHTS_H
 
