@@ -15,9 +15,9 @@ static struct shape random_shape(struct check *c, enum dtype dtype, int i)
 {
     static const int plain_cols[] = {1, 15, 16, 17, 33, 64, 100, 257, 511, 512, 530, 1100};
     static const int n_tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 49, 97};
-    int block = dtypes[dtype].block < 32 ? 32 : dtypes[dtype].block, rows = check_int(c, 1, 23);
-    bool plain = dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16;
-    int cols = plain ? plain_cols[check_int(c, 0, 11)] : block * check_int(c, 1, block == 256 ? 5 : 24);
+    int block = dtypes[dtype].block, rows = check_int(c, 1, 23), cols = plain_cols[check_int(c, 0, 11)];
+    if (block == 2) cols *= 2;
+    if (block > 2) cols = block * check_int(c, 1, block == 256 ? 5 : 24);
     int r0 = check_int(c, 0, rows - 1), r1 = check_int(c, r0, rows);
     if (i % 3 == 0) r0 = 0, r1 = rows;
     return (struct shape){rows, cols, n_tokens[i % 15], r0, r1};
