@@ -324,12 +324,35 @@ static void transformers_agrees(void **state)
     temp_folder_remove(&folder);
 }
 
+/* A file that states no rope scaling has none: the bits of factor 1, and not those of the released 16. */
+static void no_scaling_is_factor_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    const char *path = temp_folder_path(&f.out, "model.gguf");
+    struct v4_export x = {.c = &f.c, .source = f.release, .without_scaling = true};
+    v4_export_gguf(path, &x);
+    struct result silent = run_file(path, f.ids, f.n);
+    x.without_scaling = false;
+    v4_export_gguf(path, &x);
+    struct result scaled = run_file(path, f.ids, f.n);
+    assert_true(distance(silent.logits, scaled.logits, f.n, f.c.n_vocab) > 1e-3);
+    f.c.rope_factor = 1;
+    v4_export_gguf(path, &x);
+    struct result one = run_file(path, f.ids, f.n);
+    assert_same_bits(&silent, &one);
+    result_free(&silent);
+    result_free(&scaled);
+    result_free(&one);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gguf_is_the_release),
-        cmocka_unit_test(quantised_files_are_their_values),
-        cmocka_unit_test(what_gguf_may_not_say),
+        cmocka_unit_test(gguf_is_the_release),   cmocka_unit_test(quantised_files_are_their_values),
+        cmocka_unit_test(what_gguf_may_not_say), cmocka_unit_test(no_scaling_is_factor_one),
         cmocka_unit_test(transformers_agrees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -481,11 +481,13 @@ static void put_keys(struct gguf_writer *w, const struct v4_export *x)
     };
     struct error err = {0};
     need(gguf_string(w, "general.architecture", "deepseek4", &err), &err);
-    need(gguf_string(w, "deepseek4.rope.scaling.type", "yarn", &err), &err);
+    if (!x->without_scaling) need(gguf_string(w, "deepseek4.rope.scaling.type", "yarn", &err), &err);
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
-        need(gguf_int(w, ints[i].key, GGUF_U32, ints[i].value, &err), &err);
+        if (!x->without_scaling || !strstr(ints[i].key, ".scaling."))
+            need(gguf_int(w, ints[i].key, GGUF_U32, ints[i].value, &err), &err);
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
-        need(gguf_float(w, reals[i].key, GGUF_F32, reals[i].value, &err), &err);
+        if (!x->without_scaling || !strstr(reals[i].key, ".scaling."))
+            need(gguf_float(w, reals[i].key, GGUF_F32, reals[i].value, &err), &err);
     struct value yes = {.type = VALUE_BOOL, .boolean = true};
     need(gguf_metadata(w, STR("deepseek4.expert_weights_norm"), GGUF_BOOL, &yes, &err), &err);
     int64_t ratios[V4_MAX_LAYERS + V4_MAX_DRAFT_LAYERS];

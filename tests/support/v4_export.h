@@ -18,10 +18,11 @@ struct v4_export {
     const struct v4_config *c;
     const struct checkpoint *source; /* under the release's names; NULL: values by rule (see v4_export.c) */
     struct v4_types types;
-    bool decoded;        /* F32 throughout, of the values that `types` would hold */
-    bool claims_draft;   /* nextn_predict_layers is 1 though c has no draft block */
-    bool as_saved;       /* transformers: as save_pretrained names them */
-    double shared_clamp; /* swiglu_clamp_shexp; 0: no such key */
+    bool decoded;         /* F32 throughout, of the values that `types` would hold */
+    bool claims_draft;    /* nextn_predict_layers is 1 though c has no draft block */
+    bool without_scaling; /* no keys of YaRN */
+    bool as_saved;        /* transformers: as save_pretrained names them */
+    double shared_clamp;  /* swiglu_clamp_shexp; 0: no such key */
 };
 
 /* Abort when that fails. A draft block goes into GGUF without its contraction, which has no place there; not
