@@ -107,7 +107,7 @@ int cmd_inspect(const struct options *o, struct error *err)
     struct checkpoint *c = NULL;
     struct model *m = NULL;
     const struct model_row *row;
-    struct model_options mo;
+    struct model_options mo = {.n_rewind = o->n_rewind};
     int rc = numerics_parse(&mo.numerics, o->numerics, err);
     if (rc != STATUS_OK) return exit_code(rc);
     buf_init(&path, 4096);

@@ -40,8 +40,11 @@ int runtime_open(struct runtime *r, const struct options *o, struct error *err)
 {
     *r = (struct runtime){0};
     buf_init(&r->path, 4096);
-    struct engine_options eo = {
-        .n_threads = o->n_threads, .isa = o->isa, .ram_bytes = o->ram_bytes, .n_ctx = o->n_ctx};
+    struct engine_options eo = {.n_threads = o->n_threads,
+                                .isa = o->isa,
+                                .ram_bytes = o->ram_bytes,
+                                .n_ctx = o->n_ctx,
+                                .n_rewind = o->n_rewind};
     int rc = numerics_parse(&eo.numerics, o->numerics, err);
     if (rc == STATUS_OK) rc = model_resolve(&r->path, o->model, &r->row, err);
     if (rc != STATUS_OK) return rc;

@@ -20,7 +20,8 @@ int engine_open(struct engine **out, const char *path, const struct engine_optio
     if (!e) return error_set(err, STATUS_NOMEM, "%s: engine header", path);
     int rc = kernels_init(&e->kernels, o ? o->isa : NULL, err);
     if (rc == STATUS_OK) rc = checkpoint_open(&e->checkpoint, path, err);
-    struct model_options mo = {.numerics = o ? o->numerics : NUMERICS_DEFAULT};
+    struct model_options mo = {.numerics = o ? o->numerics : NUMERICS_DEFAULT,
+                               .n_rewind = o ? o->n_rewind : 0};
     if (rc == STATUS_OK) rc = model_open(&e->model, e->checkpoint, &mo, err);
     if (rc == STATUS_OK) rc = memory_plan_make(&e->plan, e->model, o, err);
     if (rc == STATUS_OK) rc = arena_init(&e->scratch, e->plan.scratch_bytes, "scratch memory", err);

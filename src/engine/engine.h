@@ -14,7 +14,8 @@ struct engine_options {
     uint64_t ram_bytes; /* budget; 0: what machine_memory says is usable */
     int n_ctx;          /* positions per session; 0: the model's own, shrunk to fit the budget */
     enum numerics numerics;
-    int n_batch; /* tokens per prefill step; 0: 256 */
+    int n_rewind; /* see struct model_options */
+    int n_batch;  /* tokens per prefill step; 0: 256 */
 };
 
 /* What a model needs, computed before any of it is allocated:

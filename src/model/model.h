@@ -24,20 +24,23 @@ enum numerics {
 
 struct model_options {
     enum numerics numerics;
+    int n_rewind; /* tokens that a state can take back without evaluating others again; 0: 256, and never
+                     less. Architectures whose states can always go back ignore it. */
 };
 
 /* What every architecture has in common. Each architecture's own struct begins with this one. */
 struct model {
     const struct arch *arch;
     int dim, n_layers, n_vocab;
-    int n_ctx_max;         /* positions the model was trained for */
-    uint64_t n_params;     /* as stored, embedding included */
-    uint64_t weight_bytes; /* of all bound tensors */
-    uint64_t active_bytes; /* weight bytes that one decoded token reads */
-    uint64_t active_flops; /* multiply-adds times two of one decoded token at position 0 */
-    int max_run;           /* most tokens that one step may add to a sequence; 0: any number */
-    const char *chat_format; /* name of the chat format that belongs to this release; NULL: the tokenizer's template tells */
-    bool can_draft;        /* the checkpoint has draft layers for speculative decoding */
+    int n_ctx_max;           /* positions the model was trained for */
+    uint64_t n_params;       /* as stored, embedding included */
+    uint64_t weight_bytes;   /* of all bound tensors */
+    uint64_t active_bytes;   /* weight bytes that one decoded token reads */
+    uint64_t active_flops;   /* multiply-adds times two of one decoded token at position 0 */
+    int max_run;             /* most tokens that one step may add to a sequence; 0: any number */
+    const char *chat_format; /* name of the chat format that belongs to this release; NULL: the tokenizer's
+                                template tells */
+    bool can_draft;          /* the checkpoint has draft layers for speculative decoding */
 };
 
 /* All that one sequence remembers. Each architecture's own struct begins with this one. */

@@ -144,11 +144,11 @@ static void neighbours(void **state)
     rig_close(&r);
 }
 
-/* Back to each of the last V4_REWIND tokens, with wrong tokens in between, and no further. */
+/* Back to each of the last V4_STEP tokens, with wrong tokens in between, and no further. */
 static void rewind_to_any_token(void **state)
 {
     const struct fixture *f = *state;
-    enum { N = V4_REWIND + 30, HIGH = N + 2 }; /* wrong tokens at N - 1 end there */
+    enum { N = V4_STEP + 30, HIGH = N + 2 }; /* wrong tokens at N - 1 end there */
     struct rig r;
     struct error err = {0};
     struct rng rng;
@@ -162,7 +162,7 @@ static void rewind_to_any_token(void **state)
     need(rig_eval(&r, s, ids, 100, 100, want[0], NULL, &err), &err);
     need(rig_eval(&r, s, ids + 100, N - 100, N - 100, want[100], NULL, &err), &err);
     int stride = f->numerics == &v4_exact ? 9 : 1;
-    for (int keep = N - 1; keep >= HIGH - V4_REWIND; keep -= stride) {
+    for (int keep = N - 1; keep >= HIGH - V4_STEP; keep -= stride) {
         if (keep == N - 1 || keep % 5 == 0) {
             need(arch->state_rewind(s, keep, &err), &err);
             need(rig_eval(&r, s, (const int32_t[]){1, 2, 3}, 3, 3, got[0], NULL, &err), &err);
@@ -172,12 +172,42 @@ static void rewind_to_any_token(void **state)
         if (memcmp(got[0], want[keep], sizeof got[0]) != 0)
             fail_msg("%s: token %d differs after a rewind", f->name, keep);
     }
-    assert_int_equal(arch->state_rewind(s, HIGH - V4_REWIND - 1, &err), STATUS_UNSUPPORTED);
+    assert_int_equal(arch->state_rewind(s, HIGH - V4_STEP - 1, &err), STATUS_UNSUPPORTED);
     assert_int_equal(arch->state_rewind(s, N + 1, &err), STATUS_RANGE);
-    need(arch->state_rewind(s, HIGH - V4_REWIND, &err), &err);
+    need(arch->state_rewind(s, HIGH - V4_STEP, &err), &err);
     need(arch->state_rewind(s, 0, &err), &err);
     check_tokens(&r, s, f, N_TOKENS, 9, "after rewinding to", 0);
     check_draft(&r, s, f, "after rewinding to", 0);
+    close_state(s);
+    rig_close(&r);
+}
+
+/* With a longer distance, far back is as good as near: the model is told before the first state is opened. */
+static void rewind_distance_is_configurable(void **state)
+{
+    const struct fixture *f = *state;
+    enum { N = 3 * V4_STEP, BACK = N - 20 };
+    struct rig r;
+    struct error err = {0};
+    struct rng rng;
+    static float want[V], got[V];
+    int32_t ids[N];
+    open_rig(&r, f, N + 8, 2, NULL);
+    uint64_t near = r.model->arch->state_bytes(r.model, N);
+    r.v4->n_rewind = BACK;
+    assert_true(r.model->arch->state_bytes(r.model, N) > near);
+    const struct arch *arch = r.model->arch;
+    rng_seed(&rng, 8);
+    for (int i = 0; i < N; i++) ids[i] = (int32_t)rng_below(&rng, V);
+    struct state *s = new_state(&r);
+    need(rig_eval(&r, s, ids, N - BACK, 1, want, NULL, &err), &err);
+    need(rig_eval(&r, s, ids + N - BACK, 1, 1, want, NULL, &err), &err);
+    for (int i = N - BACK + 1; i < N; i += 200)
+        need(rig_eval(&r, s, ids + i, N - i < 200 ? N - i : 200, 1, got, NULL, &err), &err);
+    need(arch->state_rewind(s, N - BACK, &err), &err);
+    need(rig_eval(&r, s, ids + N - BACK, 1, 1, got, NULL, &err), &err);
+    assert_memory_equal(got, want, sizeof want);
+    assert_int_equal(arch->state_rewind(s, N - BACK - 1, &err), STATUS_UNSUPPORTED);
     close_state(s);
     rig_close(&r);
 }
@@ -562,6 +592,7 @@ int main(void)
         cmocka_unit_test(isa_levels_agree),
         cmocka_unit_test(neighbours),
         cmocka_unit_test(rewind_to_any_token),
+        cmocka_unit_test(rewind_distance_is_configurable),
         cmocka_unit_test(restore_at_every_step),
         cmocka_unit_test(cancelled_prefill_goes_on),
         cmocka_unit_test(saved_sessions_are_tied_to_model_and_numerics),

@@ -43,9 +43,9 @@ static int prepare(struct v4_pass *p, const struct v4_model *m, struct step *ste
     int n_ctx = 0;
     for (int r = 0; r < step->n_runs; r++) {
         const struct run *run = &step->runs[r];
-        if (run->n_tokens > V4_REWIND)
+        if (run->n_tokens > V4_STEP)
             return error_set(err, STATUS_RANGE, "step: expected at most %d tokens per sequence, found %d",
-                             V4_REWIND, run->n_tokens);
+                             V4_STEP, run->n_tokens);
         n_ctx = run->state->n_ctx > n_ctx ? run->state->n_ctx : n_ctx;
     }
     struct scratch s = {.arena = step->scratch};

@@ -74,11 +74,12 @@ static int v4_open(struct model **out, const struct arch *arch, const struct che
     if (rc == STATUS_OK) rc = rope_tables(m, err);
     v4_set_numerics(m, numerics_of(o->numerics));
     if (rc == STATUS_OK) rc = check_numerics(m, checkpoint_path(ckpt), err);
+    m->n_rewind = o->n_rewind > V4_STEP ? o->n_rewind : V4_STEP;
     m->base.dim = m->c.dim;
     m->base.n_layers = m->c.n_layers;
     m->base.n_vocab = m->c.n_vocab;
     m->base.n_ctx_max = m->c.max_position;
-    m->base.max_run = V4_REWIND;
+    m->base.max_run = V4_STEP;
     m->base.chat_format = m->w.draft.kind == V4_DRAFT_DSPARK ? "deepseek-v4-0731" : "deepseek-v4";
     m->base.can_draft = m->w.draft.kind != V4_DRAFT_NONE;
     m->base.n_params = m->w.n_params;

@@ -1,6 +1,6 @@
 /* What one sequence remembers: rings of rows by position and lists of compressed entries.
  *
- * The content is a function of the tokens alone. Taking back up to V4_REWIND tokens is a smaller count: rings
+ * The content is a function of the tokens alone. Taking back up to n_rewind tokens is a smaller count: rings
  * are that much longer than the computation needs, and entries beyond the count are written again before they
  * are read. */
 #include "model/deepseek_v4/v4.h"
@@ -16,11 +16,11 @@ static bool ring_take(struct v4_ring *r, struct scratch *s, int cap, size_t row_
     return !s->failed;
 }
 
-static void compressor_take(struct v4_compressor_state *c, struct scratch *s, int ratio, int d,
+static void compressor_take(struct v4_compressor_state *c, struct scratch *s, int n_rewind, int ratio, int d,
                             size_t entry_bytes, int n_ctx)
 {
     size_t width = (size_t)v4_compress_width(ratio, d);
-    ring_take(&c->rows, s, v4_compress_span(ratio) + V4_REWIND, 2 * width * sizeof(float));
+    ring_take(&c->rows, s, v4_compress_span(ratio) + n_rewind, 2 * width * sizeof(float));
     c->entry_bytes = entry_bytes;
     c->entries = scratch_take(s, (uint64_t)(n_ctx / ratio), entry_bytes);
 }
@@ -38,12 +38,13 @@ static void layout(const struct v4_model *m, struct v4_state *st, struct scratch
         *l = (struct v4_layer_state){0};
         int drafted =
             i < c->n_layers ? 0 : V4_MAX_DSPARK_BLOCK; /* rows that a draft writes ahead of the count */
-        ring_take(&l->window, s, c->window_size + V4_REWIND + drafted, m->main_rows.bytes);
-        if (ratio) compressor_take(&l->main, s, ratio, c->head_dim, m->main_rows.bytes, n_ctx);
-        if (ratio == 4) compressor_take(&l->index, s, ratio, c->index_head_dim, m->index_rows.bytes, n_ctx);
+        ring_take(&l->window, s, c->window_size + m->n_rewind + drafted, m->main_rows.bytes);
+        if (ratio) compressor_take(&l->main, s, m->n_rewind, ratio, c->head_dim, m->main_rows.bytes, n_ctx);
+        if (ratio == 4)
+            compressor_take(&l->index, s, m->n_rewind, ratio, c->index_head_dim, m->index_rows.bytes, n_ctx);
     }
     if (m->w.draft.kind == V4_DRAFT_MTP)
-        ring_take(&st->streams, s, V4_REWIND + 1, V4_HC_MULT * (size_t)c->dim * sizeof(float));
+        ring_take(&st->streams, s, m->n_rewind + 1, V4_HC_MULT * (size_t)c->dim * sizeof(float));
 }
 
 uint64_t v4_state_bytes(const struct model *model, int n_ctx)
@@ -85,12 +86,13 @@ void v4_state_close(struct state *state)
 int v4_state_rewind(struct state *state, int n_tokens, struct error *err)
 {
     struct v4_state *st = (struct v4_state *)state;
+    int n_rewind = ((const struct v4_model *)state->model)->n_rewind;
     if (n_tokens < 0 || n_tokens > state->n_tokens)
         return error_set(err, STATUS_RANGE, "rewind: expected 0 to %d tokens, found %d", state->n_tokens,
                          n_tokens);
-    if (n_tokens > 0 && n_tokens < st->high_water - V4_REWIND)
+    if (n_tokens > 0 && n_tokens < st->high_water - n_rewind)
         return error_set(err, STATUS_UNSUPPORTED, "rewind: the state of %d tokens goes back to %d, not to %d",
-                         st->high_water, st->high_water - V4_REWIND, n_tokens);
+                         st->high_water, st->high_water - n_rewind, n_tokens);
     if (n_tokens == 0) {
         st->high_water = 0;
         st->draft_first = -1;
@@ -130,7 +132,7 @@ static void transfer_compressor(struct io *io, const struct v4_compressor_state 
 static void transfer_state(struct io *io, const struct v4_model *m, const struct v4_state *st, int n_tokens,
                            int high_water)
 {
-    int lowest = high_water - V4_REWIND > 0 ? high_water - V4_REWIND : 0; /* rewinding stops here */
+    int lowest = high_water - m->n_rewind > 0 ? high_water - m->n_rewind : 0; /* rewinding stops here */
     for (int i = 0; i < m->c.n_layers; i++) {
         const struct v4_layer_state *l = &st->layers[i];
         int ratio = m->c.compress_ratio[i];
@@ -145,7 +147,7 @@ static void transfer_state(struct io *io, const struct v4_model *m, const struct
 }
 
 struct header {
-    int32_t version, numerics, n_tokens, high_water, draft_first;
+    int32_t version, numerics, n_rewind, n_tokens, high_water, draft_first;
 };
 
 /* Rows of one contract are of no use to another. */
@@ -158,8 +160,9 @@ int v4_state_save(const struct state *state, struct state_writer *w, struct erro
 {
     const struct v4_state *st = (const struct v4_state *)state;
     const struct v4_model *m = (const struct v4_model *)state->model;
-    struct header h = {SAVE_VERSION, numerics_bits(&m->numerics), state->n_tokens, st->high_water,
-                       st->draft_first};
+    struct header h = {SAVE_VERSION,   numerics_bits(&m->numerics),
+                       m->n_rewind,    state->n_tokens,
+                       st->high_water, st->draft_first};
     struct io io = {.w = w, .err = err};
     transfer(&io, &h, sizeof h);
     transfer_state(&io, m, st, h.n_tokens, h.high_water);
@@ -179,8 +182,11 @@ int v4_state_load(struct state *state, struct state_reader *r, struct error *err
                          h.version);
     if (h.numerics != numerics_bits(&m->numerics))
         return error_set(err, STATUS_UNSUPPORTED, "saved state: computed with the other --numerics");
+    if (h.n_rewind != m->n_rewind)
+        return error_set(err, STATUS_UNSUPPORTED, "saved state: kept for --rewind %d, found %d", h.n_rewind,
+                         m->n_rewind);
     if (h.n_tokens < 0 || h.n_tokens > state->n_ctx || h.high_water < h.n_tokens ||
-        h.high_water > state->n_ctx || h.high_water - h.n_tokens > V4_REWIND || h.draft_first < -1 ||
+        h.high_water > state->n_ctx || h.high_water - h.n_tokens > m->n_rewind || h.draft_first < -1 ||
         h.draft_first > h.n_tokens || (h.draft_first >= 0 && m->w.draft.kind == V4_DRAFT_NONE))
         return error_set(
             err, STATUS_FORMAT,

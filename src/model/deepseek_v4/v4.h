@@ -13,14 +13,15 @@
 #include "model/rope.h"
 #include "model/scratch.h"
 
-/* Tokens that a state can take back, and the most that one step may add to a sequence. */
-enum { V4_REWIND = 256 };
+/* The most that one step may add to a sequence, and the least that a state can take back. */
+enum { V4_STEP = 256 };
 
 struct v4_model {
     struct model base;
     struct v4_config c;
     struct v4_weights w;
     struct v4_numerics numerics;
+    int n_rewind; /* tokens that a state can take back */
     struct v4_row_format main_rows, index_rows;
     struct rope rope_plain, rope_compress; /* ratio 0; every other ratio, with YaRN */
     struct arena arena;
@@ -48,7 +49,7 @@ struct v4_compressor_state {
 };
 
 struct v4_layer_state {
-    struct v4_ring window;                  /* keys = values of the last window_size + V4_REWIND positions */
+    struct v4_ring window;                  /* keys = values of the last window_size + n_rewind positions */
     struct v4_compressor_state main, index; /* ratio > 0; ratio 4 */
 };
 
