@@ -17,7 +17,7 @@ CASE = re.compile(r"^(not )?ok\b", re.MULTILINE)
 
 tests = [t["name"] for t in json.loads(subprocess.run(["meson", "introspect", "--tests", build], capture_output=True, text=True,
                                                       check=True).stdout)]
-ours = sorted({name for name in tests if re.match(r"v4[ _]", name)})
+ours = sorted({name for name in tests if re.match(r"v4[ _]", name) and not name.endswith("of Flash")})
 run = subprocess.run(["meson", "test", "-C", build, *ours], capture_output=True, text=True)
 rows, failed = [], run.returncode != 0
 for line in (build / "meson-logs" / "testlog.json").read_text().splitlines():
