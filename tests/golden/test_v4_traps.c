@@ -377,7 +377,7 @@ static void attend(double *o, int layer, int t, int head, double sharpen, bool s
 {
     char name[32];
     const float *key[64];
-    double score[64], total = 0, top = -INFINITY;
+    double score[64], total = 0, top = -HUGE_VAL;
     int n = 0;
     snprintf(name, sizeof name, "layers.%d.A.kv", layer);
     for (int p = t - WINDOW + 1 > 0 ? t - WINDOW + 1 : 0; p <= t; p++) key[n++] = row_of(p, name);
