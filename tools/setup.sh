@@ -80,12 +80,19 @@ variant()
     case $1 in
     plain) dir=build options= ;;
     clang) cc=clang-14 ;;
-    asan) options="-Dwerror=true -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_ndebug=false" ;;
+    asan)
+        cc=clang-14 # compiles the kernels three times as fast under the address sanitizer as gcc does
+        options="-Dwerror=true -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Db_ndebug=false"
+        selection="--setup sanitizers"
+        ;;
     tsan)
         options="-Dbuildtype=debugoptimized -Db_sanitize=thread -Db_ndebug=false"
         selection="--setup threads"
         ;;
-    aarch64) options="-Dwerror=true --cross-file build-sysroot-arm64/root.ini --cross-file cross/aarch64.ini" ;;
+    aarch64)
+        options="-Dwerror=true --cross-file build-sysroot-arm64/root.ini --cross-file cross/aarch64.ini"
+        selection="--setup emulated"
+        ;;
     baseline) dir=build options= selection="--setup baseline" ;;
     *) fail "setup: no build variant is called $1" ;;
     esac

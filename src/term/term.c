@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -32,7 +33,9 @@ static struct {
                     thread */
 } owned = {.wake = {-1, -1}};
 
-static volatile sig_atomic_t n_size_changes; /* counted, so that every struct term learns of each */
+/* Counted, so that every struct term learns of each. Relaxed: the handler may run on any thread, and orders
+ * nothing. */
+static atomic_int n_size_changes;
 static _Atomic(atomic_bool *)
     interrupt_flag; /* relaxed: set and cleared by the thread that waits for the answer */
 
@@ -68,7 +71,7 @@ static void on_fatal(int sig)
 
 static void note_size_change(void)
 {
-    n_size_changes = (n_size_changes + 1) & 0xFFFF;
+    atomic_fetch_add_explicit(&n_size_changes, 1, memory_order_relaxed);
     if (owned.wake[1] >= 0) write_quietly(owned.wake[1], "", 1);
 }
 
@@ -146,7 +149,9 @@ static bool env_is_set(const char *name)
 
 void term_init(struct term *t, int in_fd, int out_fd)
 {
-    *t = (struct term){.in = in_fd, .out = out_fd, .n_size_changes = n_size_changes};
+    *t = (struct term){.in = in_fd,
+                       .out = out_fd,
+                       .n_size_changes = atomic_load_explicit(&n_size_changes, memory_order_relaxed)};
     const char *kind = getenv("TERM");
     bool is_dumb = !kind || !*kind || strcmp(kind, "dumb") == 0;
     t->is_terminal = isatty(out_fd) && !is_dumb;
@@ -196,7 +201,8 @@ void term_watch_interrupt(atomic_bool *flag)
 
 bool term_resized(struct term *t)
 {
-    int n = n_size_changes; /* before measuring: a change in between is seen next time */
+    int n = atomic_load_explicit(
+        &n_size_changes, memory_order_relaxed); /* before measuring: a change in between is seen next time */
     if (t->n_size_changes == n) return false;
     t->n_size_changes = n;
     measure(t);
