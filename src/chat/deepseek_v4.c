@@ -329,7 +329,9 @@ static void put_turn(struct conversation *c, size_t i)
     const struct turn *t = &c->turns[i];
     put_opening(c, i);
     switch (t->role) {
-    case CHAT_DEVELOPER: prompt_control(p, USER); /* fall through */
+    case CHAT_DEVELOPER:
+        prompt_control(p, USER);
+        __attribute__((fallthrough));
     case CHAT_SYSTEM:
         if (t->m) prompt_text(p, t->m->content);
         put_extras(c, i);
