@@ -55,7 +55,7 @@ const struct command commands[N_COMMANDS] = {
         "and to see what a configuration needs before downloading it. Values depend on the seed and the tensor's name, so a "
         "slice of layers holds the same numbers as the whole. A byte-level tokenizer with V4's control tokens comes with it.\n",
         "fathom synth -o tiny-v4 # a few megabytes\n"
-        "fathom run -m tiny-v4 --mtp 2 -p hello # noise, by V4\n"
+        "fathom run -m tiny-v4 --no-think -p hello # noise, by V4\n"
         "fathom synth --real-dims flash --layers 4 -o f4 # 18 GB\n",
         cmd_synth},
     [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",

@@ -64,6 +64,12 @@ def read_safetensors(path):
     return {k: (v["dtype"], v["shape"], body[v["data_offsets"][0]:v["data_offsets"][1]]) for k, v in header.items()}
 
 
+def take_terminal():
+    """The child's side of a new terminal. Whoever started the tests may ignore hang-ups (nohup does); a shell would not."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """The program on a pseudo-terminal of 80 x 24."""
 
@@ -73,7 +79,7 @@ class Terminal:
         self.modes = termios.tcgetattr(self.slave)
         env = dict(os.environ, TERM="xterm-256color", **(env or {}))
         self.process = subprocess.Popen(command(*args), stdin=self.slave, stdout=self.slave, stderr=self.slave, cwd=cwd, env=env,
-                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                        start_new_session=True, preexec_fn=take_terminal)
         self.seen = b""   # everything the program wrote
         self.mark = 0     # where in the plain text the next expect() starts to look
 
