@@ -76,7 +76,7 @@ static enum tag classify(struct str s, struct str *name, bool *is_string)
     if (closing) t = str_slice(t, 1, t.n);
     size_t n;
     int match = against(t, DSML_MARK, &n);
-    if (match == 0) match = against(t, DSML_MARK + 3, &n); /* the first bar missing */
+    if (match == 0) match = against(t, &DSML_MARK[3], &n); /* the first bar missing */
     if (match != 2) return match == 1 ? TAG_PREFIX : TAG_NONE;
     t = str_slice(t, n, t.n);
     if (t.n > 0 && t.p[0] == ' ') t = str_slice(t, 1, t.n);

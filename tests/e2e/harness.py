@@ -28,6 +28,10 @@ class Skip(Exception):
     pass
 
 
+def built_with(sanitizer):
+    return f"__{sanitizer}_init".encode() in pathlib.Path(FATHOM).read_bytes()
+
+
 def command(*args):
     return [*EMULATOR, FATHOM, *map(str, args)]
 

@@ -3,7 +3,7 @@
 import json
 import signal
 
-from harness import EMULATOR, GGUF, TIMEOUT, Skip, Terminal, main, plain
+from harness import GGUF, TIMEOUT, Terminal, main, plain
 
 CHAT = ["run", "-m", GGUF, "--temp", "0", "-n", "16"]
 LONG = ["run", "-m", GGUF, "--temp", "0"]
@@ -168,8 +168,6 @@ def editing_keys_work(folder):
 
 
 def a_hangup_ends_the_program(folder):
-    if EMULATOR:
-        raise Skip("the emulator survives its program's death by a signal")
     t = chat(folder=folder)
     t.process.send_signal(signal.SIGHUP)
     code = t.process.wait(TIMEOUT)
