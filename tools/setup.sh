@@ -121,10 +121,10 @@ build()
         grep -E -m 5 'error:|undefined reference|ERROR' $logs/build-$name.log >&2
         fail "build: compilation failed; read $PWD/$logs/build-$name.log"
     }
-    if grep -q 'no work to do' $logs/build-$name.log; then
-        echo "build: $dir up to date"
-    else
+    if grep -q -e ' Compiling ' -e ' Linking ' $logs/build-$name.log; then
         echo "build: $dir compiled"
+    else
+        echo "build: $dir up to date"
     fi
 }
 
