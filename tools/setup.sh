@@ -149,10 +149,11 @@ build) build "$@" ;;
 test) run_tests "$@" ;;
 tidy)
     git ls-files '*.c' | grep -v -e /neon/ >$logs/tidy-files
-    step "tidy" $logs/tidy.log xargs -a $logs/tidy-files -n 1 -P 2 clang-tidy-14 --quiet -p build-clang || {
-        grep -E 'warning:|error:' $logs/tidy.log | sort -u >&2
+    step "tidy" $logs/tidy.log xargs -a $logs/tidy-files -n 1 -P 2 clang-tidy-14 --quiet -p build-clang
+    if grep -qE 'warning:|error:' $logs/tidy.log; then
+        grep -hE 'warning:|error:' $logs/tidy.log | sort -u >&2
         fail "tidy: findings; read $PWD/$logs/tidy.log"
-    }
+    fi
     echo "tidy: clean"
     ;;
 install)
