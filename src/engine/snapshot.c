@@ -16,12 +16,12 @@
 #include <xxhash.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/file_map.h"
+#include "base/file_writer.h"
 #include "engine/internal.h"
 
 enum { SNAPSHOT_VERSION = 1, HEADER_BYTES = 24, CHECKSUM_BYTES = 8, N_SAMPLES = 256, SAMPLE_BYTES = 64 };
@@ -82,8 +82,7 @@ static uint64_t model_identity(const struct checkpoint *c)
 }
 
 struct sink {
-    int fd;
-    const char *path;
+    struct file_writer file;
     XXH3_state_t hash;
 };
 
@@ -91,14 +90,7 @@ static int sink_write(void *ctx, const void *data, size_t bytes, struct error *e
 {
     struct sink *s = ctx;
     XXH3_64bits_update(&s->hash, data, bytes);
-    for (const char *p = data; bytes > 0;) {
-        ssize_t n = write(s->fd, p, bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_set(err, STATUS_IO, "%s: cannot write: %s", s->path, strerror(errno));
-        p += n;
-        bytes -= (size_t)n;
-    }
-    return STATUS_OK;
+    return file_writer_append(&s->file, data, bytes, err);
 }
 
 static int write_all(const struct session *s, struct sink *out, struct error *err)
@@ -114,31 +106,19 @@ static int write_all(const struct session *s, struct sink *out, struct error *er
     if (rc == STATUS_OK) rc = s->engine->model->arch->state_save(s->state, &w, err);
     if (rc != STATUS_OK) return rc;
     uint64_t sum = XXH3_64bits_digest(&out->hash);
-    rc = sink_write(out, &sum, sizeof sum, err);
-    if (rc == STATUS_OK && fsync(out->fd) != 0)
-        rc = error_set(err, STATUS_IO, "%s: cannot write: %s", out->path, strerror(errno));
-    return rc;
+    return sink_write(out, &sum, sizeof sum, err);
 }
 
 int session_save(const struct session *s, const char *path, struct error *err)
 {
-    struct buf part;
-    buf_init(&part, 1 << 16);
-    buf_printf(&part, "%s.part", path);
-    const char *name = buf_cstr(&part);
-    if (part.failed) {
-        buf_free(&part);
-        return error_set(err, STATUS_NOMEM, "%s: file name", path);
-    }
-    struct sink out = {.path = name, .fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-    int rc = out.fd < 0 ? error_set(err, STATUS_IO, "%s: cannot create: %s", name, strerror(errno))
-                        : write_all(s, &out, err);
-    if (out.fd >= 0 && close(out.fd) != 0 && rc == STATUS_OK)
-        rc = error_set(err, STATUS_IO, "%s: cannot write: %s", name, strerror(errno));
-    if (rc == STATUS_OK && rename(name, path) != 0)
-        rc = error_set(err, STATUS_IO, "%s: cannot rename to %s: %s", name, path, strerror(errno));
-    if (rc != STATUS_OK && out.fd >= 0) unlink(name);
-    buf_free(&part);
+    struct sink out;
+    int rc = file_writer_open(&out.file, path, err);
+    if (rc != STATUS_OK) return rc;
+    if (out.file.temporary && fchmod(out.file.fd, 0600) != 0) /* a conversation is its owner's */
+        rc = error_set(err, STATUS_IO, "%s: cannot restrict access: %s", out.file.temporary, strerror(errno));
+    if (rc == STATUS_OK) rc = write_all(s, &out, err);
+    if (rc == STATUS_OK) return file_writer_commit(&out.file, err);
+    file_writer_abandon(&out.file);
     return rc;
 }
 
