@@ -193,12 +193,13 @@ int answer_generate(struct answer *a, const struct token_list *prompt, struct er
     atomic_store_explicit(&a->cancel, false,
                           memory_order_relaxed); /* set by the signal handler of this thread's process */
     term_watch_interrupt(&a->cancel);
+    enum term_mode before = term_mode_now(&a->out);
     rc = term_set_mode(&a->out, TERM_QUIET, err); /* keys typed meanwhile must not land in the answer */
     if (rc == STATUS_OK)
         rc = chat_generate(a->runtime->session, a->runtime->tokenizer, prompt->ids, (int)prompt->n, &g,
                            &a->usage, err);
-    term_set_mode(&a->out, TERM_COOKED, NULL);
-    term_watch_interrupt(NULL);
+    term_set_mode(&a->out, before, NULL);
+    if (!a->chats) term_watch_interrupt(NULL);
     if (s.prefilling) progress_end(&s.prefill, false);
     end_thinking(&s);
     if (s.markdown && markdown_end(s.markdown, &s.out, &s.err) != STATUS_OK) s.rc = s.err.code;

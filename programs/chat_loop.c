@@ -229,10 +229,15 @@ static void turn(struct loop *l, struct str text)
 
 static int read_turns(struct loop *l, struct error *err)
 {
-    int n_interrupts = 0, rc = STATUS_OK;
+    struct answer *a = l->a;
+    int n_interrupts = 0, rc = term_set_mode(&a->out, TERM_QUIET, err);
+    term_watch_interrupt(
+        &a->cancel); /* from here to the end: between an answer and the prompt, too, Ctrl-C must not end us */
     while (rc == STATUS_OK && !l->leaves) {
         enum line_result result;
         struct str text;
+        atomic_store_explicit(&a->cancel, false,
+                              memory_order_relaxed); /* one that came too late stops nothing */
         rc = line_editor_read(l->editor, "> ", &result, &text, err);
         if (rc != STATUS_OK || result == LINE_END) break;
         if (result == LINE_INTERRUPT) {
@@ -249,6 +254,8 @@ static int read_turns(struct loop *l, struct error *err)
         else
             turn(l, text);
     }
+    term_set_mode(&a->out, TERM_COOKED, NULL);
+    term_watch_interrupt(NULL);
     return rc;
 }
 

@@ -365,6 +365,7 @@ static int read_interactive(struct line_editor *e, enum line_result *result, str
 {
     struct buf out;
     buf_init(&out, 64 << 20);
+    enum term_mode before = term_mode_now(e->term);
     int rc = term_set_mode(e->term, TERM_RAW, err);
     *result = LINE_EDITING;
     while (rc == STATUS_OK && (*result = handle_keys(e)) == LINE_EDITING) {
@@ -388,7 +389,7 @@ static int read_interactive(struct line_editor *e, enum line_result *result, str
         line_editor_finish(e, *result, &out);
         rc = flush(e, &out, err);
     }
-    int rc_mode = term_set_mode(e->term, TERM_COOKED, rc == STATUS_OK ? err : NULL);
+    int rc_mode = term_set_mode(e->term, before, rc == STATUS_OK ? err : NULL);
     buf_free(&out);
     return rc != STATUS_OK ? rc : rc_mode;
 }

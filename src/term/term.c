@@ -192,6 +192,11 @@ int term_set_mode(struct term *t, enum term_mode mode, struct error *err)
     return STATUS_OK;
 }
 
+enum term_mode term_mode_now(const struct term *t)
+{
+    return t->is_interactive ? (enum term_mode)owned.mode : TERM_COOKED;
+}
+
 void term_watch_interrupt(atomic_bool *flag)
 {
     bool was_watched = atomic_exchange_explicit(&interrupt_flag, flag, memory_order_relaxed) != NULL;

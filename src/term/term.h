@@ -35,6 +35,7 @@ enum term_mode {
 /* Nothing happens unless is_interactive. From the first call on, exit, fatal signals and suspension (Ctrl-Z)
  * restore the terminal; continuing re-enters the mode and reports a resize. One terminal per process. */
 int term_set_mode(struct term *t, enum term_mode mode, struct error *err);
+enum term_mode term_mode_now(const struct term *t); /* what the last call set */
 
 /* While flag is not NULL, SIGINT sets it; a second SIGINT, while it is still set, ends the program as usual.
  * NULL: as before. */

@@ -167,6 +167,16 @@ def editing_keys_work(folder):
     leave(t)
 
 
+def ctrl_c_between_answer_and_prompt_is_survived(folder):
+    t = chat(folder=folder)
+    for _ in range(8):
+        t.type("hello world\r")
+        t.expect(REPORT)
+        t.process.send_signal(signal.SIGINT)  # as Ctrl-C in the moment when the report stands and the prompt does not
+        t.expect(PROMPT)
+    leave(t)
+
+
 def a_hangup_ends_the_program(folder):
     t = chat(folder=folder)
     t.process.send_signal(signal.SIGHUP)
@@ -177,4 +187,5 @@ def a_hangup_ends_the_program(folder):
 main([a_question_is_answered, help_lists_the_commands, stats_and_system_work, a_conversation_is_saved_and_loaded,
       ctrl_c_stops_the_answer_and_not_the_program, ctrl_c_twice_at_the_prompt_leaves, ctrl_c_ends_a_single_answer,
       a_resize_is_survived, a_paste_stays_one_message, answers_send_no_control_sequences, editing_keys_work,
+      ctrl_c_between_answer_and_prompt_is_survived,
       a_hangup_ends_the_program])
