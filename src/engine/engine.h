@@ -14,13 +14,14 @@ struct engine_options {
     uint64_t ram_bytes; /* budget; 0: what machine_memory says is usable */
     int n_ctx;          /* positions per session; 0: the model's own, shrunk to fit the budget */
     enum numerics numerics;
-    int n_rewind; /* see struct model_options */
-    int n_batch;  /* tokens per prefill step; 0: 256 */
+    int n_rewind;   /* see struct model_options */
+    int n_batch;    /* tokens per prefill step; 0: 256 */
+    int n_sessions; /* that will be open at a time: the plan counts them; 0: 1 */
 };
 
 /* What a model needs, computed before any of it is allocated:
- *     total = weights (mapped, counted in full) + one session (state of n_ctx positions, token ids, one row
- * of logits)
+ *     total = weights (mapped, counted in full) + n_sessions sessions (state of n_ctx positions, token ids,
+ * one row of logits)
  *           + scratch of a step of n_batch tokens by n_threads threads. */
 struct memory_plan {
     uint64_t weight_bytes;
@@ -30,7 +31,7 @@ struct memory_plan {
     uint64_t total_bytes;
     uint64_t budget_bytes;     /* and where it comes from: */
     const char *budget_source; /* "--ram", "cgroup limit", "free memory" */
-    int n_ctx, n_batch, n_threads;
+    int n_ctx, n_batch, n_threads, n_sessions;
     int n_ctx_wanted; /* above n_ctx when the budget made an automatic context smaller */
 };
 
@@ -69,6 +70,24 @@ struct eval_options {
  * STATUS_RANGE; a non-finite logit is STATUS_NONFINITE. o may be NULL. */
 int session_eval(struct session *s, const int32_t *ids, int n, const struct eval_options *o,
                  struct error *err);
+
+/* One session's share of a step over several sessions. */
+struct session_run {
+    struct session *session; /* no other run of the step has it */
+    const int32_t *ids;      /* (n) */
+    int n;                   /* at least 1, at most the model's max_run if it has one */
+    int n_logits;            /* rows wanted, for the last n_logits tokens; 0: none */
+    float *logits;           /* (n_logits, n_vocab); NULL: the last token's, readable by session_logits */
+    int rc;                  /* out: of this run alone */
+    struct error err;
+};
+enum { ENGINE_MAX_RUNS = 256 };
+/* Evaluates the runs together, at most plan.n_batch tokens in all. Each result is the same bits as if its run
+ * had been evaluated alone. What one run did wrong (ids, context, a non-finite logit) is in its rc and leaves
+ * its session as it was; the other runs go on. The return value is about the step as a whole: when it is not
+ * STATUS_OK no session has changed. */
+int engine_step(struct engine *e, struct session_run *runs, int n_runs, const atomic_bool *cancel,
+                struct error *err);
 /* Logits (n_vocab) of the last token, valid until the next call on s. */
 const float *session_logits(const struct session *s);
 int session_n_tokens(const struct session *s);
@@ -77,6 +96,9 @@ const int32_t *session_ids(const struct session *s);
 /* Keeps the first n tokens. Rebuilds by evaluating them again when the model's state cannot go back that far.
  */
 int session_rewind(struct session *s, int n_tokens, struct error *err);
+/* The same without evaluating: where the state cannot go back that far it is emptied, and session_n_tokens
+ * tells. */
+int session_cut(struct session *s, int n_tokens, struct error *err);
 /* Snapshot files: versioned, checksummed, tied to the model. Loading into a session of another model is
  * refused; a broken file leaves the session as it was. */
 int session_save(const struct session *s, const char *path, struct error *err);

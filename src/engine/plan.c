@@ -27,18 +27,22 @@ static void set_ctx(struct memory_plan *p, const struct model *m, int n_ctx, int
     uint64_t own = (uint64_t)n_ctx * sizeof(int32_t) + (uint64_t)m->n_vocab * sizeof(float);
     p->state_bytes = add(m->arch->state_bytes(m, n_ctx), own);
     p->scratch_bytes = m->arch->scratch_bytes(m, p->n_batch, n_ctx, p->n_threads);
-    p->total_bytes = add(add(p->weight_bytes, p->state_bytes), p->scratch_bytes);
+    uint64_t states;
+    if (!ck_mul(p->state_bytes, (uint64_t)p->n_sessions, &states)) states = UINT64_MAX;
+    p->total_bytes = add(add(p->weight_bytes, states), p->scratch_bytes);
 }
 
 static int refuse(const struct memory_plan *p, struct error *err)
 {
+    char sessions[32] = "";
+    if (p->n_sessions > 1) snprintf(sessions, sizeof sessions, "%d times a ", p->n_sessions);
     return error_set(
         err, STATUS_NOMEM,
-        "the model needs %.1f MB: weights %.1f MB, context of %d tokens %.1f MB (%.1f KB per token), scratch "
-        "%.1f MB; there is %.1f MB (%s)",
-        (double)p->total_bytes / 1e6, (double)p->weight_bytes / 1e6, p->n_ctx, (double)p->state_bytes / 1e6,
-        (double)p->state_bytes_per_token / 1e3, (double)p->scratch_bytes / 1e6, (double)p->budget_bytes / 1e6,
-        p->budget_source);
+        "the model needs %.1f MB: weights %.1f MB, %scontext of %d tokens %.1f MB (%.1f KB per token), "
+        "scratch %.1f MB; there is %.1f MB (%s)",
+        (double)p->total_bytes / 1e6, (double)p->weight_bytes / 1e6, sessions, p->n_ctx,
+        (double)p->state_bytes / 1e6, (double)p->state_bytes_per_token / 1e3, (double)p->scratch_bytes / 1e6,
+        (double)p->budget_bytes / 1e6, p->budget_source);
 }
 
 /* The largest context of at most n_ctx whose total fits; totals grow with the context. */
@@ -68,6 +72,10 @@ int memory_plan_make(struct memory_plan *p, const struct model *m, const struct 
         .weight_bytes = m->weight_bytes, .budget_bytes = o->ram_bytes, .budget_source = "--ram"};
     if (!o->ram_bytes) p->budget_bytes = machine_usable_memory(&machine, &p->budget_source);
     p->n_threads = o->n_threads ? o->n_threads : machine.n_cores;
+    p->n_sessions = o->n_sessions ? o->n_sessions : 1;
+    if (p->n_sessions < 1 || p->n_sessions > ENGINE_MAX_RUNS)
+        return error_set(err, STATUS_RANGE, "sessions: expected 1 to %d, found %d", ENGINE_MAX_RUNS,
+                         p->n_sessions);
     int n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH, n_ctx = o->n_ctx ? o->n_ctx : m->n_ctx_max;
     if (p->n_threads < 1 || p->n_threads > 1024)
         return error_set(err, STATUS_RANGE, "threads: expected 1 to 1024, found %d", p->n_threads);

@@ -58,33 +58,85 @@ static size_t find_nonfinite(const float *x, size_t n)
     return n;
 }
 
-/* One step of n tokens; its logits must be finite, or the session is put back to where it was. */
+/* A row of logits that is not finite puts its session back to where it was. */
+static void check_finite(struct session_run *r, const float *logits, int before)
+{
+    size_t n_vocab = (size_t)r->session->engine->model->n_vocab, total = (size_t)r->n_logits * n_vocab,
+           bad = find_nonfinite(logits, total);
+    if (bad == total) return;
+    session_rewind(r->session, before, NULL);
+    r->rc = error_set(&r->err, STATUS_NONFINITE, "position %d: logit %zu is %s",
+                      before + r->n - r->n_logits + (int)(bad / n_vocab), bad % n_vocab,
+                      isnan(logits[bad]) ? "not a number" : "infinite");
+}
+
+/* Runs whose rc is STATUS_OK so far. */
+static int forward(struct engine *e, struct session_run *runs, int n_runs, const atomic_bool *cancel,
+                   struct error *err)
+{
+    struct run parts[ENGINE_MAX_RUNS];
+    struct step step = {
+        .runs = parts, .kernels = &e->kernels, .pool = e->pool, .scratch = &e->scratch, .cancel = cancel};
+    for (struct session_run *r = runs; r < runs + n_runs; r++) {
+        if (r->rc != STATUS_OK) continue;
+        parts[step.n_runs++] = (struct run){.state = r->session->state,
+                                            .ids = r->ids,
+                                            .n_tokens = r->n,
+                                            .n_logits = r->n_logits,
+                                            .logits = r->logits ? r->logits : r->session->logits};
+        step.n_tokens += r->n;
+        step.keep_draft |= r->session->keep_draft;
+    }
+    if (step.n_runs == 0) return STATUS_OK;
+    int rc = e->model->arch->forward(e->model, &step, err);
+    if (rc != STATUS_OK) return rc;
+    const struct run *part = parts;
+    for (struct session_run *r = runs; r < runs + n_runs; r++) {
+        if (r->rc != STATUS_OK) continue;
+        const float *logits = part++->logits;
+        int before = r->session->state->n_tokens - r->n;
+        check_finite(r, logits, before);
+        if (r->rc == STATUS_OK) memmove(r->session->ids + before, r->ids, (size_t)r->n * sizeof *r->ids);
+    }
+    return STATUS_OK;
+}
+
+int engine_step(struct engine *e, struct session_run *runs, int n_runs, const atomic_bool *cancel,
+                struct error *err)
+{
+    int n_tokens = 0;
+    if (n_runs < 0 || n_runs > ENGINE_MAX_RUNS)
+        return error_set(err, STATUS_RANGE, "step: expected at most %d runs, found %d", ENGINE_MAX_RUNS,
+                         n_runs);
+    for (struct session_run *r = runs; r < runs + n_runs; r++) {
+        struct eval_options o = {.n_logits = r->n_logits, .logits = r->logits};
+        r->rc = check_input(r->session, r->ids, r->n, &o, &r->err);
+        if (r->rc == STATUS_OK && (r->n_logits < 0 || (!r->logits && r->n_logits > 1)))
+            r->rc = error_set(&r->err, STATUS_RANGE, "logits: expected 0 or 1 rows, found %d", r->n_logits);
+        if (r->rc == STATUS_OK) n_tokens += r->n;
+    }
+    if (n_tokens > e->plan.n_batch)
+        return error_set(err, STATUS_RANGE, "step: expected at most %d tokens, found %d", e->plan.n_batch,
+                         n_tokens);
+    int rc = forward(e, runs, n_runs, cancel, err);
+    for (struct session_run *r = runs; rc == STATUS_OK && r < runs + n_runs; r++)
+        if (r->rc == STATUS_OK && r->logits && r->n_logits) {
+            size_t n_vocab = (size_t)e->model->n_vocab;
+            memcpy(r->session->logits, r->logits + (size_t)(r->n_logits - 1) * n_vocab,
+                   n_vocab * sizeof *r->logits);
+        }
+    return rc;
+}
+
+/* One step of n tokens of one session. */
 static int eval_step(struct session *s, const int32_t *ids, int n, int n_logits, float *logits,
                      const atomic_bool *cancel, struct error *err)
 {
-    struct engine *e = s->engine;
-    int before = s->state->n_tokens;
-    struct run run = {.state = s->state, .ids = ids, .n_tokens = n, .n_logits = n_logits, .logits = logits};
-    struct step step = {.runs = &run,
-                        .n_runs = 1,
-                        .n_tokens = n,
-                        .kernels = &e->kernels,
-                        .pool = e->pool,
-                        .scratch = &e->scratch,
-                        .cancel = cancel,
-                        .keep_draft = s->keep_draft};
-    int rc = e->model->arch->forward(e->model, &step, err);
-    if (rc != STATUS_OK) return rc;
-    size_t n_vocab = (size_t)e->model->n_vocab, total = (size_t)n_logits * n_vocab,
-           bad = find_nonfinite(logits, total);
-    if (bad < total) {
-        session_rewind(s, before, NULL);
-        return error_set(err, STATUS_NONFINITE, "position %d: logit %zu is %s",
-                         before + n - n_logits + (int)(bad / n_vocab), bad % n_vocab,
-                         isnan(logits[bad]) ? "not a number" : "infinite");
-    }
-    memmove(s->ids + before, ids, (size_t)n * sizeof *ids);
-    return STATUS_OK;
+    struct session_run run = {.session = s, .ids = ids, .n = n, .n_logits = n_logits, .logits = logits};
+    int rc = forward(s->engine, &run, 1, cancel, err);
+    if (rc != STATUS_OK || run.rc == STATUS_OK) return rc;
+    if (err) *err = run.err;
+    return run.rc;
 }
 
 int session_eval(struct session *s, const int32_t *ids, int n, const struct eval_options *o,
@@ -124,6 +176,13 @@ int session_rewind(struct session *s, int n_tokens, struct error *err)
         done += n;
     }
     return rc;
+}
+
+int session_cut(struct session *s, int n_tokens, struct error *err)
+{
+    const struct arch *arch = s->engine->model->arch;
+    int rc = arch->state_rewind(s->state, n_tokens, err);
+    return rc == STATUS_UNSUPPORTED ? arch->state_rewind(s->state, 0, err) : rc;
 }
 
 const float *session_logits(const struct session *s)

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "base/file_map.h"
+#include "base/rng.h"
 #include "engine/engine.h"
 #include "engine/machine.h"
 #include "support/files.h"
@@ -97,6 +98,110 @@ static void scratch_stays_within_its_plan(void **state)
         session_close(s);
         engine_close(e);
     }
+}
+
+/* ---- steps over several sessions ---- */
+
+enum { N_SESSIONS = 4, N_TOKENS = 40 };
+
+static void fill_ids(int32_t *ids, int session)
+{
+    for (int i = 0; i < N_TOKENS; i++) ids[i] = (i * 7 + session * 13 + i * i * session) % 90;
+}
+
+/* Sessions that join, leave and pause at random, in runs of random length: each ends with the bits that it
+ * has alone. One of them also does everything wrong on the way. */
+static void neighbours_change_no_bit(void **state)
+{
+    (void)state;
+    struct engine *e = open_model("qwen3.gguf", SMALL);
+    size_t n_vocab = (size_t)engine_model(e)->n_vocab;
+    float *alone = calloc(N_SESSIONS * n_vocab, sizeof *alone);
+    struct session *s[N_SESSIONS];
+    struct error err;
+    int32_t ids[N_SESSIONS][N_TOKENS];
+    for (int i = 0; i < N_SESSIONS; i++) {
+        fill_ids(ids[i], i);
+        s[i] = open_session(e);
+        assert_int_equal(session_eval(s[i], ids[i], N_TOKENS, NULL, &err), STATUS_OK);
+        memcpy(alone + (size_t)i * n_vocab, session_logits(s[i]), n_vocab * sizeof *alone);
+    }
+    struct rng rng;
+    rng_seed(&rng, 11);
+    for (int round = 0; round < 30; round++) {
+        for (int i = 0; i < N_SESSIONS; i++) assert_int_equal(session_cut(s[i], 0, &err), STATUS_OK);
+        for (int left = N_SESSIONS; left > 0;) {
+            struct session_run runs[N_SESSIONS];
+            int n_runs = 0, room = 8;
+            for (int i = 0; i < N_SESSIONS && room > 0; i++) {
+                int at = session_n_tokens(s[i]), n = (int)rng_below(&rng, 5);
+                if (n > N_TOKENS - at) n = N_TOKENS - at;
+                if (n > room) n = room;
+                if (n == 0) continue;
+                runs[n_runs++] = (struct session_run){
+                    .session = s[i], .ids = ids[i] + at, .n = n, .n_logits = at + n == N_TOKENS};
+                left -= at + n == N_TOKENS;
+                room -= n;
+            }
+            int32_t stranger = -1;
+            bool has_bad = n_runs > 1 && runs[0].n_logits == 0 && round % 3 == 0;
+            if (has_bad) runs[0].ids = &stranger, runs[0].n = 1;
+            int before = n_runs ? session_n_tokens(runs[0].session) : 0;
+            if (engine_step(e, runs, n_runs, NULL, &err) != STATUS_OK) fail_msg("%s", err.text);
+            for (int r = 0; r < n_runs; r++)
+                assert_int_equal(runs[r].rc, has_bad && r == 0 ? STATUS_RANGE : STATUS_OK);
+            if (has_bad) assert_int_equal(session_n_tokens(runs[0].session), before);
+        }
+        for (int i = 0; i < N_SESSIONS; i++)
+            assert_memory_equal(session_logits(s[i]), alone + (size_t)i * n_vocab, n_vocab * sizeof *alone);
+    }
+    for (int i = 0; i < N_SESSIONS; i++) session_close(s[i]);
+    free(alone);
+    engine_close(e);
+}
+
+static void steps_have_limits(void **state)
+{
+    (void)state;
+    struct engine *e = open_model("llama.gguf", SMALL);
+    struct session *s = open_session(e);
+    struct error err;
+    int32_t ids[9] = {0};
+    struct session_run run = {.session = s, .ids = ids, .n = 9};
+    assert_int_equal(engine_step(e, &run, 1, NULL, &err), STATUS_RANGE);
+    assert_string_equal(err.text, "step: expected at most 8 tokens, found 9");
+    assert_int_equal(engine_step(e, &run, ENGINE_MAX_RUNS + 1, NULL, &err), STATUS_RANGE);
+    run.n = 0;
+    assert_int_equal(engine_step(e, &run, 1, NULL, &err), STATUS_OK);
+    assert_int_equal(run.rc, STATUS_RANGE);
+    run.n = 2, run.n_logits = 2; /* two rows do not fit into the session's own */
+    assert_int_equal(engine_step(e, &run, 1, NULL, &err), STATUS_OK);
+    assert_int_equal(run.rc, STATUS_RANGE);
+    atomic_bool cancel = true;
+    run.n_logits = 1;
+    assert_int_equal(engine_step(e, &run, 1, &cancel, &err), STATUS_CANCELLED);
+    assert_int_equal(session_n_tokens(s), 0);
+    session_close(s);
+    engine_close(e);
+}
+
+static void plan_counts_sessions(void **state)
+{
+    (void)state;
+    struct engine *e = open_model("llama.gguf", SMALL);
+    struct memory_plan one, four;
+    struct error err;
+    struct engine_options o = {.n_threads = 2, .ram_bytes = 1ull << 40};
+    assert_int_equal(memory_plan_make(&one, engine_model(e), &o, &err), STATUS_OK);
+    o.n_sessions = 4;
+    assert_int_equal(memory_plan_make(&four, engine_model(e), &o, &err), STATUS_OK);
+    assert_int_equal(four.total_bytes, one.total_bytes + 3 * one.state_bytes);
+    o.ram_bytes = one.total_bytes; /* four fit with a smaller context */
+    assert_int_equal(memory_plan_make(&four, engine_model(e), &o, &err), STATUS_OK);
+    assert_in_range(four.n_ctx, 512, one.n_ctx - 1);
+    o.n_sessions = -1;
+    assert_int_equal(memory_plan_make(&four, engine_model(e), &o, &err), STATUS_RANGE);
+    engine_close(e);
 }
 
 /* ---- machine ---- */
@@ -430,6 +535,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_obeys_the_budget),
+        cmocka_unit_test(neighbours_change_no_bit),
+        cmocka_unit_test(steps_have_limits),
+        cmocka_unit_test(plan_counts_sessions),
         cmocka_unit_test(scratch_stays_within_its_plan),
         cmocka_unit_test(machine_reads_limits),
         cmocka_unit_test(machine_measures_something),
