@@ -180,6 +180,41 @@ void bench_swiglu(const struct kernels *k)
     free(g), free(u), free(y);
 }
 
+/* The two products of a backward pass for a layer of 256 to 512 over 512 tokens. */
+void bench_gemm_f32(const struct kernels *k)
+{
+    enum { TOKENS = 512, ROWS = 512, COLS = 256 };
+    float *w = floats(ROWS * COLS), *dy = floats(TOKENS * ROWS), *x = floats(TOKENS * COLS),
+          *dx = floats(TOKENS * COLS), *dw = floats(ROWS * COLS);
+    int n = strcmp(k->isa, "ref") == 0 ? 1 : 10;
+    double flops = 2.0 * TOKENS * ROWS * COLS;
+    struct matrix m = {
+        .dtype = DTYPE_F32, .rows = ROWS, .cols = COLS, .data = (const uint8_t *)w, .row_bytes = 4 * COLS};
+    BEST(t, n, k->gemm_f32(dx, COLS, dy, ROWS, 1, w, COLS, ROWS, TOKENS, COLS, false))
+    row(k, "gemm_f32", "dX of 512, 512 x 256", t, 0, flops);
+    BEST(t2, n, k->gemm_f32(dw, COLS, dy, 1, ROWS, x, COLS, TOKENS, ROWS, COLS, true))
+    row(k, "gemm_f32", "dW of 512, 512 x 256", t2, 0, flops);
+    BEST(t3, n, k->matmul_f32(dy, ROWS, &m, x, COLS, TOKENS, 0, ROWS))
+    row(k, "matmul_f32", "Y of 512, 512 x 256", t3, 0, flops);
+    free(w), free(dy), free(x), free(dx), free(dw);
+}
+
+void bench_rms_norm_grad(const struct kernels *k)
+{
+    float *x = floats(N), *dy = floats(N), *w = floats(N), *dx = floats(N), *dw = floats(N);
+    BEST(t, 1000, k->rms_norm_grad(dx, dw, dy, x, w, N, 1e-6f))
+    row(k, "rms_norm_grad", "4096", t, 6.0 * N * sizeof *x, 12.0 * N);
+    free(x), free(dy), free(w), free(dx), free(dw);
+}
+
+void bench_swiglu_grad(const struct kernels *k)
+{
+    float *g = floats(N), *u = floats(N), *dh = floats(N), *dg = floats(N), *du = floats(N);
+    BEST(t, 1000, k->swiglu_grad(dg, du, dh, g, u, 10, N))
+    row(k, "swiglu_grad", "4096", t, 5.0 * N * sizeof *g, 30.0 * N);
+    free(g), free(u), free(dh), free(dg), free(du);
+}
+
 void bench_axpy(const struct kernels *k)
 {
     float *x = floats(N), *y = floats(N);

@@ -74,3 +74,16 @@ MATMUL(iq2_xxs)
 MATMUL(mxfp4)
 MATMUL(fp8)
 MATMUL(fp4)
+
+void gemm_f32_ref(float *y, size_t y_stride, const float *a, size_t a_stride, size_t a_step, const float *b,
+                  size_t b_stride, int n, int rows, int cols, bool add)
+{
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < cols; c++) {
+            float *out = &y[(size_t)r * y_stride + (size_t)c], s = add ? *out : 0.0f;
+            for (int k = 0; k < n; k++)
+                s = fmaf(a[(size_t)r * a_stride + (size_t)k * a_step], b[(size_t)k * b_stride + (size_t)c],
+                         s);
+            *out = s;
+        }
+}
