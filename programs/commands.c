@@ -58,6 +58,17 @@ const struct command commands[N_COMMANDS] = {
         "fathom run -m tiny-v4 --no-think -p hello # noise, by V4\n"
         "fathom synth --real-dims flash --layers 4 -o f4 # 18 GB\n",
         cmd_synth},
+    [COMMAND_DATA] = {"data", "tokenizer|text|chat|show INPUT...", 2, OPTIONS_MAX_ARGS, "make training data out of text",
+        "Turns text into what `fathom train` reads. An INPUT is a text file, a folder of them, or a .jsonl file.\n"
+        "tokenizer learns a vocabulary in the shape of DeepSeek V4's and writes a tokenizer.json; text makes a shard of "
+        "documents (\"text\" of each line in JSON lines), some of them with a hole to fill in; chat makes a shard of "
+        "conversations (\"messages\" and \"tools\" as in a chat request), of which the assistant's turns are learnt; "
+        "show tells what a shard holds.\n",
+        "fathom data tokenizer -o t.json source/ talk.jsonl # a vocabulary\n"
+        "fathom data text --tokenizer t.json -o a.shard source/ # documents\n"
+        "fathom data chat --tokenizer t.json -o b.shard talk.jsonl\n"
+        "fathom data show --tokenizer t.json b.shard # look into it\n",
+        cmd_data},
     [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",
         "The same text as COMMAND --help.\n",
         "fathom help run\n",

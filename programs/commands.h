@@ -15,6 +15,7 @@ enum command_id {
     COMMAND_BENCH,
     COMMAND_DOCTOR,
     COMMAND_SYNTH,
+    COMMAND_DATA,
     COMMAND_HELP,
     COMMAND_COMPLETION,
     N_COMMANDS,
@@ -51,6 +52,7 @@ int cmd_logits(const struct options *o, struct error *err);
 int cmd_bench(const struct options *o, struct error *err);
 int cmd_doctor(const struct options *o, struct error *err);
 int cmd_synth(const struct options *o, struct error *err);
+int cmd_data(const struct options *o, struct error *err);
 int cmd_help(const struct options *o, struct error *err);
 int cmd_completion(const struct options *o, struct error *err);
 

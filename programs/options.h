@@ -12,12 +12,13 @@
 
 struct command; /* commands.h */
 
-enum { OPTIONS_MAX_ARGS = 4 };
+enum { OPTIONS_MAX_ARGS = 12 };
 
 /* Values of every option of every command; what was not given holds the row's default. */
 struct options {
-    const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims, *effort;
-    int max_tokens, top_k, n_ctx, n_threads, n_prompt, n_decode, n_repeats, n_layers, n_draft, n_rewind;
+    const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims, *effort, *tokenizer;
+    int max_tokens, top_k, n_ctx, n_threads, n_prompt, n_decode, n_repeats, n_layers, n_draft, n_rewind,
+        n_vocab, fim_percent;
     double temperature, top_p, min_p;
     uint64_t seed, ram_bytes;
     bool raw, no_think, special, spell, stepwise, json, machine, help;

