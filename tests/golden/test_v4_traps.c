@@ -525,7 +525,7 @@ static void trap_13_hadamard_on_queries_and_keys(void **state)
     assert_true(fabs(raw) / sqrt(xx * rr) < 0.5);
     float x[8] = {0, 0, 0, 0, 0, 1, 0, 0}; /* column 5 of the natural order */
     static const int sign[8] = {1, -1, 1, -1, -1, 1, -1, 1};
-    v4_hadamard(x, 8);
+    rig.kernels.hadamard(x, 8);
     for (int i = 0; i < 8; i++) assert_true(fabs((double)x[i] - sign[i] / sqrt(8)) < 1e-7);
 }
 
@@ -593,14 +593,14 @@ static void trap_15_rows_and_selection_over_many_entries(void **state)
     rng_seed(&r, 8);
     for (int i = 0; i < N; i++) {
         for (int d = 0; d < D; d++) x[d] = (float)((i * 31 + d * 7) % 13 - 6) * 0x1p-3f * (float)(1 << i % 5);
-        v4_row_store(&f, rows + (size_t)i * f.bytes, x);
+        v4_row_store(&rig.kernels, &f, rows + (size_t)i * f.bytes, x);
         score[i] = (float)((int)rng_below(&r, 4000) - 2000) / 64;
         order[i][0] = score[i], order[i][1] = (float)i;
     }
     for (int i = 0; i < N; i += 37) {
         for (int d = 0; d < D; d++) x[d] = (float)((i * 31 + d * 7) % 13 - 6) * 0x1p-3f * (float)(1 << i % 5);
-        v4_round_fp4(x, D);
-        v4_row_load(&f, y, rows + (size_t)i * f.bytes);
+        rig.kernels.round_fp4(x, D);
+        v4_row_load(&rig.kernels, &f, y, rows + (size_t)i * f.bytes);
         assert_memory_equal(x, y, sizeof x);
     }
     int picked[K];
@@ -618,7 +618,7 @@ static void trap_16_fp4_ties_go_to_even(void **state)
     (void)state;
     float x[32] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5, 6, -0.25f, -1.25f, -5};
     static const float want[11] = {0, 1, 1, 2, 2, 4, 4, 6, 0, -1, -4};
-    v4_round_fp4(x, 32);
+    rig.kernels.round_fp4(x, 32);
     for (int i = 0; i < 11; i++)
         assert_true(fabsf(x[i]) == fabsf(want[i]) && (want[i] == 0 || x[i] == want[i]));
     float a[32] = {0.3f, -1.7f, 5, 0.26f, 2.5f, -3.5f, 1.25f, 0.75f}, b[32];
@@ -626,11 +626,11 @@ static void trap_16_fp4_ties_go_to_even(void **state)
     b[7] = 7;
     static const float want_a[8] = {0.5f, -1.5f, 4, 0.5f, 2, -4, 1, 1},
                        want_b[8] = {0, -2, 4, 0, 2, -4, 1, 8};
-    v4_round_fp4(a, 32);
-    v4_round_fp4(b, 32);
+    rig.kernels.round_fp4(a, 32);
+    rig.kernels.round_fp4(b, 32);
     for (int i = 0; i < 8; i++) assert_true(a[i] == want_a[i] && fabsf(b[i]) == fabsf(want_b[i]));
     float c[64] = {0.3f, -1.7f, 5, 0.001f};
-    v4_round_fp8(c, 64, 64);
+    rig.kernels.round_fp8(c, 64, 64);
     assert_true(c[0] == 0.3125f && c[1] == -1.75f && c[2] == 5 && c[3] == 0.0009765625f);
 }
 

@@ -30,7 +30,8 @@ static void store_window(const struct region *g, int first, int last)
         k->rms_norm(kv, kv, g->w->kv_norm, c->head_dim, (float)c->norm_eps);
         rope_apply(table ? &p->m->rope_compress : &p->m->rope_plain, k, kv + nope,
                    p->cosines[table] + (size_t)t * half, p->sines[table] + (size_t)t * half);
-        v4_row_store(&p->m->main_rows, v4_ring_row(&v4_layer_of(p, t, g->layer)->window, p->position[t]), kv);
+        v4_row_store(k, &p->m->main_rows, v4_ring_row(&v4_layer_of(p, t, g->layer)->window, p->position[t]),
+                     kv);
     }
 }
 
@@ -100,7 +101,7 @@ static void load_keys(const struct v4_pass *p, int t, int layer, int first, int 
                 chosen ? p->selected[(size_t)t * (size_t)c->index_topk + (size_t)(i - window)] : i - window;
             row = l->main.entries + (size_t)e * l->main.entry_bytes;
         }
-        v4_row_load(&p->m->main_rows, keys + (size_t)i * (size_t)c->head_dim, row);
+        v4_row_load(p->step->kernels, &p->m->main_rows, keys + (size_t)i * (size_t)c->head_dim, row);
     }
 }
 

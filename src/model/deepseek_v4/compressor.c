@@ -82,8 +82,8 @@ static void emit_entries(void *ctx, int first, int last, int thread)
         rope_angles(&m->rope_compress, entry * g->ratio, cosines,
                     sines); /* the first token of its own window */
         rope_apply(&m->rope_compress, k, e + g->d - rope_dim, cosines, sines);
-        if (g->indexer && m->numerics.cache) v4_hadamard(e, g->d);
-        v4_row_store(format, s->entries + (size_t)entry * s->entry_bytes, e);
+        if (g->indexer && m->numerics.cache) k->hadamard(e, g->d);
+        v4_row_store(k, format, s->entries + (size_t)entry * s->entry_bytes, e);
     }
 }
 

@@ -44,8 +44,8 @@ static void prepare_queries(void *ctx, int first, int last, int thread)
             rope_apply(&p->m->rope_compress, k, q + c->index_head_dim - c->rope_head_dim,
                        p->cosines[1] + (size_t)t * (size_t)half, p->sines[1] + (size_t)t * (size_t)half);
             if (p->m->numerics.cache) {
-                v4_hadamard(q, c->index_head_dim);
-                v4_round_fp4(q, c->index_head_dim);
+                k->hadamard(q, c->index_head_dim);
+                k->round_fp4(q, c->index_head_dim);
             }
             weight[h] *= scale;
         }
@@ -62,7 +62,7 @@ static void score_entries(const struct v4_pass *p, int t, int layer, int n, floa
     for (int first = 0; first < n; first += BLOCK) {
         int m = n - first < BLOCK ? n - first : BLOCK;
         for (int i = 0; i < m; i++)
-            v4_row_load(&p->m->index_rows, keys + (size_t)i * d,
+            v4_row_load(k, &p->m->index_rows, keys + (size_t)i * d,
                         s->entries + (size_t)(first + i) * s->entry_bytes);
         struct matrix w = {.dtype = DTYPE_F32,
                            .rows = m,

@@ -5,6 +5,7 @@
 enum { ACTIVATION_RUN = 128 };
 
 struct region {
+    const struct kernels *kernels;
     const float *x;
     float *rounded;
     int cols;
@@ -18,7 +19,7 @@ static void round_tokens(void *ctx, int first, int last, int thread)
     for (int t = first; t < last; t++) {
         float *row = g->rounded + (size_t)t * cols;
         if (g->x != g->rounded) memcpy(row, g->x + (size_t)t * cols, cols * sizeof(float));
-        v4_round_fp8(row, g->cols, ACTIVATION_RUN);
+        g->kernels->round_fp8(row, g->cols, ACTIVATION_RUN);
     }
 }
 
@@ -26,7 +27,7 @@ const float *v4_round_rows(const struct v4_pass *p, const struct matrix *w, cons
                            int n_tokens)
 {
     if (!p->m->numerics.activations || (w->dtype != DTYPE_FP8_E4M3 && w->dtype != DTYPE_FP4_E2M1)) return x;
-    struct region g = {x, rounded, w->cols};
+    struct region g = {p->step->kernels, x, rounded, w->cols};
     pool_for(p->step->pool, n_tokens, 1, round_tokens, &g);
     return rounded;
 }

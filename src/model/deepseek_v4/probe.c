@@ -54,7 +54,7 @@ void v4_probe_window(struct v4_pass *p, int layer)
     size_t d = (size_t)p->m->c.head_dim;
     v4_probe_floats(p, "A.kv_unrounded", layer, p->kv, p->m->c.head_dim, d);
     for (int t = 0; t < p->n_tokens; t++)
-        v4_row_load(&p->m->main_rows, p->kv + (size_t)t * d,
+        v4_row_load(p->step->kernels, &p->m->main_rows, p->kv + (size_t)t * d,
                     v4_ring_row(&v4_layer_of(p, t, layer)->window, p->position[t]));
     v4_probe_floats(p, "A.kv", layer, p->kv, p->m->c.head_dim, d);
 }
@@ -68,7 +68,8 @@ void v4_probe_entries(struct v4_pass *p, int layer, bool indexer)
         if ((p->position[t] + 1) % ratio != 0) continue;
         const struct v4_layer_state *l = v4_layer_of(p, t, layer);
         const struct v4_compressor_state *s = indexer ? &l->index : &l->main;
-        v4_row_load(f, p->keys, s->entries + (size_t)(p->position[t] / ratio) * s->entry_bytes);
+        v4_row_load(p->step->kernels, f, p->keys,
+                    s->entries + (size_t)(p->position[t] / ratio) * s->entry_bytes);
         probe->see(probe->ctx, indexer ? "A.idx_k" : "A.comp_kv", layer, p->keys, DTYPE_F32, 1, f->dim,
                    (size_t)f->dim);
     }

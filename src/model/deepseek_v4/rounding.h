@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "kernels/kernels.h"
 
 /* Which of the model's roundings take part in the forward pass. `exact` has none of them, `reference` all. */
 struct v4_numerics {
@@ -16,14 +17,6 @@ struct v4_numerics {
     bool tail_bf16;   /* rotary channels of cached rows kept in BF16 */
     bool activations; /* inputs of FP8 and FP4 projections rounded to FP8 per 128 channels */
 };
-
-/* x (n) rounded in runs of `run` channels to scale * e4m3; a shorter last run is a run of its own. Floor of
- * amax 1e-4. */
-void v4_round_fp8(float *x, int n, int run);
-/* x (n) rounded in runs of 32 channels to scale * e2m1. Floor of amax 6 * 2^-126. */
-void v4_round_fp4(float *x, int n);
-/* x (n) times the orthonormal Hadamard matrix in natural order; n a power of two. */
-void v4_hadamard(float *x, int n);
 
 /* How a cached row (window key, compressed entry, indexer key) is stored. */
 enum v4_row_kind {
@@ -43,8 +36,8 @@ struct v4_row_format {
 struct v4_row_format v4_main_rows(const struct v4_numerics *n, int head_dim, int rope_head_dim);
 struct v4_row_format v4_index_rows(const struct v4_numerics *n, int index_head_dim);
 /* Stores x (dim), rounding it as the format says. */
-void v4_row_store(const struct v4_row_format *f, void *row, const float *x);
+void v4_row_store(const struct kernels *k, const struct v4_row_format *f, void *row, const float *x);
 /* The stored values, exactly. */
-void v4_row_load(const struct v4_row_format *f, float *x, const void *row);
+void v4_row_load(const struct kernels *k, const struct v4_row_format *f, float *x, const void *row);
 
 #endif

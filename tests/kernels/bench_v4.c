@@ -1,0 +1,75 @@
+/* Times the kernels of V4's own blocks at the sizes of the Flash release: see bench.c. */
+#include "kernels/bench.h"
+#include "kernels/check.h"
+
+enum { DIM = 4096, HEAD = 512, NOPE = 448, INDEX_HEAD = 128 };
+
+void bench_round_fp8(const struct kernels *k)
+{
+    float *x = floats(DIM);
+    BEST(t, 200, k->round_fp8(x, DIM, 128))
+    row(k, "round_fp8", "4096", t, 2.0 * DIM * sizeof *x, 0);
+    free(x);
+}
+
+void bench_encode_fp8(const struct kernels *k)
+{
+    float *x = floats(HEAD);
+    uint8_t codes[HEAD], scales[8];
+    BEST(t, 1000, k->encode_fp8(codes, scales, x, NOPE, 64))
+    row(k, "encode_fp8", "448", t, 5.0 * NOPE, 0);
+    free(x);
+}
+
+void bench_decode_fp8(const struct kernels *k)
+{
+    float *x = floats(HEAD);
+    uint8_t codes[HEAD], scales[8];
+    k->encode_fp8(codes, scales, x, NOPE, 64);
+    BEST(t, 1000, k->decode_fp8(x, codes, scales, NOPE, 64))
+    row(k, "decode_fp8", "448", t, 5.0 * NOPE, 0);
+    free(x);
+}
+
+void bench_round_fp4(const struct kernels *k)
+{
+    float *x = floats(INDEX_HEAD);
+    BEST(t, 1000, k->round_fp4(x, INDEX_HEAD))
+    row(k, "round_fp4", "128", t, 8.0 * INDEX_HEAD, 0);
+    free(x);
+}
+
+void bench_encode_fp4(const struct kernels *k)
+{
+    float *x = floats(INDEX_HEAD);
+    uint8_t codes[INDEX_HEAD / 2], scales[4];
+    BEST(t, 1000, k->encode_fp4(codes, scales, x, INDEX_HEAD))
+    row(k, "encode_fp4", "128", t, 4.5 * INDEX_HEAD, 0);
+    free(x);
+}
+
+void bench_decode_fp4(const struct kernels *k)
+{
+    float *x = floats(INDEX_HEAD);
+    uint8_t codes[INDEX_HEAD / 2], scales[4];
+    k->encode_fp4(codes, scales, x, INDEX_HEAD);
+    BEST(t, 1000, k->decode_fp4(x, codes, scales, INDEX_HEAD))
+    row(k, "decode_fp4", "128", t, 4.5 * INDEX_HEAD, 0);
+    free(x);
+}
+
+void bench_decode_bf16(const struct kernels *k)
+{
+    float *x = floats(HEAD), *y = floats(HEAD);
+    BEST(t, 1000, k->decode_bf16(x, (const uint8_t *)y, 64))
+    row(k, "decode_bf16", "64", t, 6.0 * 64, 0);
+    free(x), free(y);
+}
+
+void bench_hadamard(const struct kernels *k)
+{
+    float *x = floats(INDEX_HEAD);
+    BEST(t, 1000, k->hadamard(x, INDEX_HEAD))
+    row(k, "hadamard", "128", t, 8.0 * INDEX_HEAD, 8.0 * INDEX_HEAD);
+    free(x);
+}
