@@ -199,7 +199,7 @@ static void trap_02_post_has_factor_two_and_rows_a_softmax(void **state)
     assert_right(right, wrong, row_of(20, "layers.1.F.pre"), 4);
     float z[16] = {9, 0, 0, 0, 9, 0, 0, 0,
                    9, 0, 0, 0, 9, 0, 0, 0}; /* softmax rows, then columns of equal values */
-    v4_sinkhorn(z, 1, 0);
+    rig.kernels.sinkhorn(z, 16, 1, 1, 0);
     for (int i = 0; i < 16; i++) assert_true(fabs((double)z[i] - 0.25) < 1e-6);
 }
 
@@ -211,7 +211,7 @@ static void trap_03_sinkhorn_order_and_range(void **state)
                                     0.098064414, 0.805338294, 0.077855821, 0.018737255,
                                     0.276668331, 0.113123306, 0.219653995, 0.390554188,
                                     0.005755269, 0.047256123, 0.678000914, 0.268987943};
-    v4_sinkhorn(z, 20, 1e-6f);
+    rig.kernels.sinkhorn(z, 16, 1, 20, 1e-6f);
     for (int i = 0; i < 16; i++) assert_true(fabs((double)z[i] - want[i]) < 2e-7);
     double rows = 0;
     for (int i = 0; i < 4; i++) {
@@ -223,7 +223,7 @@ static void trap_03_sinkhorn_order_and_range(void **state)
     assert_true(rows > 2e-6);
     float large[16];
     for (int i = 0; i < 16; i++) large[i] = i % 5 ? -300.0f : 300.0f;
-    v4_sinkhorn(large, 20, 1e-6f);
+    rig.kernels.sinkhorn(large, 16, 1, 20, 1e-6f);
     for (int i = 0; i < 16; i++) assert_true(large[i] >= 0 && large[i] <= 1.001f);
 }
 
@@ -360,7 +360,7 @@ static void trap_07_entries_turn_by_their_first_token(void **state)
     const struct v4_layer_state *l = &((struct v4_state *)s)->layers[HCA];
     double right[HEAD], wrong[HEAD], still[HEAD];
     int entry = 3;
-    v4_pool_entry(&l->main, RATIO, HEAD, entry, pooled);
+    v4_pool_entry(&rig.kernels, &l->main, RATIO, HEAD, entry, pooled);
     widen(still, pooled, HEAD);
     rms_norm(still, still, rig.v4->w.layers[HCA].compressor.norm, HEAD);
     memcpy(right, still, sizeof right);
@@ -472,7 +472,7 @@ static void trap_11_halves_of_the_overlap(void **state)
     double right[HEAD], wrong[HEAD];
     eval(&rig, s, ids, N_TOKENS, all[0], NULL);
     const struct v4_compressor_state *c = &((struct v4_state *)s)->layers[CSA].main;
-    v4_pool_entry(c, 4, HEAD, 5, pooled);
+    v4_pool_entry(&rig.kernels, c, 4, HEAD, 5, pooled);
     pool_entry(right, c, 5, false);
     pool_entry(wrong, c, 5, true);
     assert_right(right, wrong, pooled, HEAD);
@@ -730,7 +730,7 @@ static void trap_21_the_first_entry_has_no_previous_rows(void **state)
     const struct v4_compressor_state *c = &((struct v4_state *)used)->layers[CSA].main;
     float pooled[HEAD];
     double right[HEAD];
-    v4_pool_entry(c, 4, HEAD, 0, pooled);
+    v4_pool_entry(&rig.kernels, c, 4, HEAD, 0, pooled);
     for (int d = 0; d < HEAD; d++) {
         double total = 0, sum = 0;
         for (int p = 0; p < 4; p++) {

@@ -73,3 +73,36 @@ void bench_hadamard(const struct kernels *k)
     row(k, "hadamard", "128", t, 8.0 * INDEX_HEAD, 8.0 * INDEX_HEAD);
     free(x);
 }
+
+void bench_sinkhorn(const struct kernels *k)
+{
+    enum { N_MATRICES = 48 };
+    float *z = floats(N_MATRICES * 16);
+    for (int n = 1; n <= N_MATRICES; n *= N_MATRICES) {
+        BEST(t, 100, k->sinkhorn(z, 16, n, 20, 1e-6f))
+        row(k, "sinkhorn", n == 1 ? "1 matrix" : "48 matrices", t, 0, 40.0 * 28 * n);
+    }
+    free(z);
+}
+
+void bench_remix(const struct kernels *k)
+{
+    float *x = floats((size_t)5 * DIM), weight[20];
+    for (int i = 0; i < 20; i++) weight[i] = 0.2f;
+    BEST(t, 500, k->remix(x, DIM, weight, DIM))
+    row(k, "remix", "5 x 4096", t, 9.0 * DIM * sizeof *x, 40.0 * DIM);
+    free(x);
+}
+
+void bench_pool_rows(const struct kernels *k)
+{
+    enum { N_POOLED = 128 };
+    float *x = floats((size_t)N_POOLED * 4 * HEAD), y[HEAD];
+    const float *rows[N_POOLED];
+    for (int i = 0; i < N_POOLED; i++) rows[i] = x + (size_t)i * 4 * HEAD;
+    for (int n = 8; n <= N_POOLED; n *= 16) {
+        BEST(t, 20, k->pool_rows(y, rows, (size_t)2 * HEAD, n, HEAD))
+        row(k, "pool_rows", n == 8 ? "8 x 512" : "128 x 512", t, 12.0 * n * HEAD, 20.0 * n * HEAD);
+    }
+    free(x);
+}

@@ -66,7 +66,6 @@ void v4_pass_layout(struct v4_pass *p, const struct v4_model *m, struct scratch 
         p->neg_sines[i] = scratch_take(s, n * (uint64_t)c->rope_head_dim / 2, f);
     }
     p->streams = scratch_take(s, n * (V4_HC_MULT + 1) * dim, f);
-    p->streams_next = scratch_take(s, n * (V4_HC_MULT + 1) * dim, f);
     p->mix = scratch_take(s, n * V4_HC_MULT * (2 + V4_HC_MULT), f);
     p->x = scratch_take(s, n * dim, f);
     p->x_rounded = scratch_take(s, n * dim, f);

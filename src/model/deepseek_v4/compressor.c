@@ -6,8 +6,6 @@
  * alone, never on how the tokens arrived. */
 #include "model/deepseek_v4/v4.h"
 
-#include <math.h>
-#include "kernels/ref/math.h"
 #include "model/linear.h"
 
 struct region {
@@ -39,28 +37,18 @@ static void store_rows(void *ctx, int first, int last, int thread)
     }
 }
 
-void v4_pool_entry(const struct v4_compressor_state *s, int ratio, int d, int entry, float *out)
+void v4_pool_entry(const struct kernels *k, const struct v4_compressor_state *s, int ratio, int d, int entry,
+                   float *out)
 {
-    int width = v4_compress_width(ratio, d), span = v4_compress_span(ratio);
+    int width = v4_compress_width(ratio, d), span = v4_compress_span(ratio), n = 0;
     int end = (entry + 1) * ratio,
         begin = end - span > 0 ? end - span : 0; /* entry 0 has no previous window */
-    for (int c = 0; c < d; c++) {
-        float top = -INFINITY, sum = 0, total = 0;
-        for (int pass = 0; pass < 2; pass++)
-            for (int position = begin; position < end; position++) {
-                int column = c + (position >= end - ratio ? width - d : 0);
-                const float *row = v4_ring_row(&s->rows, position);
-                float z = row[width + column];
-                if (pass == 0) {
-                    top = z > top ? z : top;
-                    continue;
-                }
-                float weight = exp_ref(z - top);
-                total += weight;
-                sum = fmaf(weight, row[column], sum);
-            }
-        out[c] = sum / total;
+    const float *rows[V4_MAX_RATIO];
+    for (int position = begin; position < end; position++) {
+        const float *row = v4_ring_row(&s->rows, position);
+        rows[n++] = row + (position >= end - ratio ? width - d : 0);
     }
+    k->pool_rows(out, rows, (size_t)width, n, d);
 }
 
 static void emit_entries(void *ctx, int first, int last, int thread)
@@ -77,7 +65,7 @@ static void emit_entries(void *ctx, int first, int last, int thread)
         if ((g->p->position[t] + 1) % g->ratio != 0) continue;
         int entry = g->p->position[t] / g->ratio;
         struct v4_compressor_state *s = state_of(g, t);
-        v4_pool_entry(s, g->ratio, g->d, entry, e);
+        v4_pool_entry(k, s, g->ratio, g->d, entry, e);
         k->rms_norm(e, e, g->w->norm, g->d, (float)m->c.norm_eps);
         rope_angles(&m->rope_compress, entry * g->ratio, cosines,
                     sines); /* the first token of its own window */

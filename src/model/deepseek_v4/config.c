@@ -131,7 +131,7 @@ static int ratios_from_layer_types(struct v4_config *c, const struct metadata *m
         if (str_is(types->strings[l], "compressed_sparse_attention"))
             rc = metadata_int(&rate, m, "compress_rates.compressed_sparse_attention", 4, 4, err);
         else if (str_is(types->strings[l], "heavily_compressed_attention"))
-            rc = metadata_int(&rate, m, "compress_rates.heavily_compressed_attention", 2, 4096, err);
+            rc = metadata_int(&rate, m, "compress_rates.heavily_compressed_attention", 2, V4_MAX_RATIO, err);
         else if (!str_is(types->strings[l], "sliding_attention"))
             rc = error_set(err, STATUS_UNSUPPORTED, "%s: layer_types[%d]: unknown kind \"%.*s\"", m->file, l,
                            STR_ARG(types->strings[l]));
@@ -158,9 +158,9 @@ static int read_ratios(struct v4_config *c, const struct checkpoint *ckpt, struc
                          c->n_layers, (unsigned long long)v->n_items);
     for (int l = 0; l < c->n_layers; l++) {
         int64_t r = v->integers[l];
-        if (r != 0 && (r < 2 || r > 4096))
-            return error_set(err, STATUS_FORMAT, "%s: %s[%d]: expected 0 or 2 to 4096, found %lld", m->file,
-                             key, l, (long long)r);
+        if (r != 0 && (r < 2 || r > V4_MAX_RATIO))
+            return error_set(err, STATUS_FORMAT, "%s: %s[%d]: expected 0 or 2 to %d, found %lld", m->file,
+                             key, l, V4_MAX_RATIO, (long long)r);
         c->compress_ratio[l] = (int)r;
     }
     return STATUS_OK;

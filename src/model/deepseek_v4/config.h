@@ -13,7 +13,8 @@ enum {
     V4_MAX_LAYERS = 256,
     V4_MAX_DRAFT_LAYERS = 8,
     V4_MAX_DSPARK_BLOCK = 16,
-    V4_HC_MULT = 4, /* residual streams; every release has 4 and the code is written for 4 */
+    V4_MAX_RATIO = 4096, /* tokens of one compressed entry */
+    V4_HC_MULT = 4,      /* residual streams; every release has 4 and the code is written for 4 */
 };
 
 /* What a layer attends to besides its sliding window, by its compression ratio. */

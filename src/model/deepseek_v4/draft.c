@@ -53,7 +53,7 @@ static void fill_window(struct v4_pass *p, int run)
     struct v4_pass f = *p;
     size_t row = V4_HC_MULT * (size_t)p->m->c.dim;
     f.n_tokens = n;
-    f.streams = p->streams_next; /* the backbone's streams are still needed */
+    f.streams = f.draft_in; /* not the backbone's, which are still needed; read before it is written */
     float *h = f.draft_in + (size_t)n * (size_t)p->m->c.dim;
     for (int i = 0; i < n; i++) {
         int t = begin + i - position; /* index within the run; -1: from the step before */

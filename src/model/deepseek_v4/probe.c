@@ -43,8 +43,8 @@ void v4_probe_enter(struct v4_pass *p, int layer, char site)
 
 void v4_probe_leave(const struct v4_pass *p, int layer, char site)
 {
-    size_t d = (size_t)p->m->c.dim; /* streams and the next site's are exchanged already */
-    see_site(p, site, "out", layer, p->streams_next, p->m->c.dim, SLOTS * d);
+    size_t d = (size_t)p->m->c.dim;
+    see_site(p, site, "out", layer, p->streams, p->m->c.dim, SLOTS * d);
     see_site(p, site, "streams", layer, p->streams + d, N * p->m->c.dim, SLOTS * d);
 }
 

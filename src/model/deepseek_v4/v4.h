@@ -76,8 +76,8 @@ struct v4_pass {
         *neg_sines[2]; /* (n_tokens, rope_head_dim / 2); 0 plain, 1 compressed layers */
     /* Residual streams, five rows per token: row 0 takes the sub-layer's output, rows 1..4 are the streams.
      */
-    float *streams, *streams_next; /* (n_tokens, 5, dim) each; exchanged at every site */
-    float *mix;                    /* (n_tokens, 24): mixing coefficients of the current site */
+    float *streams;             /* (n_tokens, 5, dim) */
+    float *mix;                 /* (n_tokens, 24): mixing coefficients of the current site */
     float *x, *x_rounded;       /* (n_tokens, dim): the sub-layer's input; rounded for FP8 and FP4 weights */
     float *a, *qr, *qr_rounded; /* (n_tokens, q_lora_rank) */
     float *q;                   /* (n_tokens, n_heads * head_dim): queries, then head outputs */
@@ -111,8 +111,6 @@ void v4_hc_leave(struct v4_pass *p);
 /* out = sum_j a_j stream_j for one token's streams (4, dim).   (final contraction) */
 void v4_hc_contract(const struct v4_model *m, const struct kernels *k, const struct v4_hc *hc,
                     const float *streams, float *out);
-/* Sinkhorn of a 4 x 4 matrix of logits in place: rows first (softmax), columns last. */
-void v4_sinkhorn(float z[16], int iters, float eps);
 
 /* attention.c: p->x -> row 0 of p->streams. */
 void v4_attention(struct v4_pass *p, const struct v4_block_weights *w, int layer);
@@ -126,7 +124,8 @@ void v4_attention_window(struct v4_pass *p, const struct v4_block_weights *w, in
 void v4_compress(struct v4_pass *p, const struct v4_compressor *w, int layer, bool indexer);
 /* Softmax-pools the span of rows that ends at the entry's last position; out (d), before norm and rotation.
  */
-void v4_pool_entry(const struct v4_compressor_state *s, int ratio, int d, int entry, float *out);
+void v4_pool_entry(const struct kernels *k, const struct v4_compressor_state *s, int ratio, int d, int entry,
+                   float *out);
 
 /* indexer.c: fills p->selected, p->n_selected for every token of a ratio-4 layer. */
 void v4_index(struct v4_pass *p, const struct v4_block_weights *w, int layer);
