@@ -40,8 +40,9 @@ const struct command commands[N_COMMANDS] = {
         "fathom tokenize < text | fathom logits -o out.safetensors\n",
         cmd_logits},
     [COMMAND_BENCH] = {"bench", "", 0, 0, "measure the speed of a model and of this machine",
-        "Measures prefill and decode in tokens per second as mean and deviation, and prints beside them the bandwidth "
-        "and arithmetic they reach and what this machine can do at most. Warns when other work disturbs the figures.\n",
+        "Measures prefill and decode in tokens per second as median, least and most, and prints beside them the bandwidth "
+        "and arithmetic they reach and what share of this machine's measured limits that is. What other work disturbs is "
+        "measured again, and said.\n",
         "fathom bench # the default model, like pp512 and tg128\n"
         "fathom bench -m model.gguf -t 4 --json > result.json\n"
         "fathom bench --machine # the machine alone\n",

@@ -92,7 +92,7 @@ const struct option_row option_rows[] = {
     {"decode", 'n', "N", OPTION_INT, FIELD(n_decode), 1, 1 << 24, "128", ON(BENCH),
      "tokens to decode"},
     {"repeat", 'r', "N", OPTION_INT, FIELD(n_repeats), 1, 1000, "5", ON(BENCH),
-     "measure N times: the mean and deviation are over these"},
+     "measure N times: the median is over these"},
     {"machine", 0, NULL, OPTION_FLAG, FIELD(machine), 0, 0, NULL, ON(BENCH),
      "measure memory bandwidth and arithmetic peaks alone; needs no model"},
     {"json", 0, NULL, OPTION_FLAG, FIELD(json), 0, 0, NULL, ON(BENCH),

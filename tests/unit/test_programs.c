@@ -7,11 +7,13 @@
 #include <cmocka.h>
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/file_map.h"
+#include "bench.h"
 #include "commands.h"
 #include "conversation.h"
 #include "help.h"
@@ -566,9 +568,44 @@ static void test_conversation(void **state)
     conversation_free(&d);
 }
 
+/* Ten ticks of a second on one processor would be 10 %; what counts is the share of all of them. */
+static void test_noise(void **state)
+{
+    (void)state;
+    double hz = (double)sysconf(_SC_CLK_TCK), capacity = hz * (double)sysconf(_SC_NPROCESSORS_ONLN);
+    struct load from = {.at_s = 10}, to = {.at_s = 11, .own = 1000, .busy = 1000};
+    assert_false(load_compare(&from, &to).disturbed);
+    to.busy += (unsigned long long)(capacity / 2);
+    struct noise n = load_compare(&from, &to);
+    assert_true(n.disturbed && fabs(n.others - 0.5) < 0.02 && n.steal == 0);
+    to.busy = 1000;
+    to.steal = (unsigned long long)(capacity / 4);
+    n = load_compare(&from, &to);
+    assert_true(n.disturbed && n.others == 0 && fabs(n.steal - 0.25) < 0.02);
+    to = (struct load){.at_s = 10.001, .busy = 2}; /* two ticks within a millisecond are the clock's grain */
+    assert_false(load_compare(&from, &to).disturbed);
+    to.at_s = from.at_s;
+    assert_false(load_compare(&from, &to).disturbed); /* no time passed: no division by it */
+}
+
+static void test_repetitions(void **state)
+{
+    (void)state;
+    struct repetition all[4] = {
+        {1.0, {.others = 0.5}}, {4.0, {0}}, {2.0, {.steal = 0.01}}, {3.0, {.others = 0.4}}};
+    repetitions_choose(all, 4, 3); /* drops the most disturbed, though it was the fastest */
+    struct phase p = {.n_tokens = 12, .kept = all, .n = 3};
+    assert_true(all[0].seconds == 2.0 && all[1].seconds == 3.0 && all[2].seconds == 4.0);
+    struct rate r = phase_rate(&p);
+    assert_true(r.max == 6 && r.median == 4 && r.min == 3);
+    p.n = 2;
+    assert_true(phase_median_s(&p) == 2.5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_noise),        cmocka_unit_test(test_repetitions),
         cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
         cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_sizes),        cmocka_unit_test(test_distance),
