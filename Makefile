@@ -9,11 +9,11 @@ export PREFIX DESTDIR
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
-	check-correctness check-v4 lint format tidy fuzz bench install clean
+	check-correctness check-v4 bench-peers lint format tidy fuzz install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
-	@echo "  variables: MODEL=file, folder or name   ARGS='more options of fathom run'   PREFIX=/usr/local   DESTDIR="
+	@echo "  variables: MODEL=file, folder or name   ARGS='more options'   PREFIX=/usr/local   DESTDIR="
 
 build: ## install what is missing and build everything
 	@$(setup) packages build test
@@ -72,6 +72,12 @@ check-v4: ## DeepSeek V4 against independent programs and its own properties, as
 	@$(setup) packages build test
 	@$(setup) build plain
 	@python3 tools/check_v4.py build
+
+bench-peers: ## Fathom beside llama.cpp, and ik_llama.cpp given IK_LLAMA=its llama-bench, as one table: an hour on an idle machine
+	@$(setup) packages build
+	@command -v npm >/dev/null || $(setup) packages bench
+	@$(setup) build plain fathom
+	@python3 tools/bench/peers.py $(ARGS)
 
 lint: ## layering, headers, banned functions, spelling, scripts
 	@$(setup) packages build test check

@@ -591,8 +591,10 @@ static void test_noise(void **state)
 static void test_repetitions(void **state)
 {
     (void)state;
-    struct repetition all[4] = {
-        {1.0, {.others = 0.5}}, {4.0, {0}}, {2.0, {.steal = 0.01}}, {3.0, {.others = 0.4}}};
+    struct repetition all[4] = {{1.0, {.others = 0.5, .steal = 0}},
+                                {4.0, {.others = 0, .steal = 0}},
+                                {2.0, {.others = 0, .steal = 0.01}},
+                                {3.0, {.others = 0.4, .steal = 0}}};
     repetitions_choose(all, 4, 3); /* drops the most disturbed, though it was the fastest */
     struct phase p = {.n_tokens = 12, .kept = all, .n = 3};
     assert_true(all[0].seconds == 2.0 && all[1].seconds == 3.0 && all[2].seconds == 4.0);

@@ -15,7 +15,6 @@ none may exceed 1e-5. The models have at least 16 indexer heads: with few, score
 program may then keep another entry. A selection whose scores are nearer than their rounding would fail the same way, rightly
 or not; the seeds here have none."""
 import argparse
-import ctypes as c
 import json
 import os
 import pathlib
@@ -25,10 +24,11 @@ import tempfile
 import venv
 
 here = pathlib.Path(__file__).resolve().parent
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "fathom" / "llamacpp"
-LIBRARIES = CACHE / "node_modules/@node-llama-cpp/linux-x64/bins/linux-x64"
-PYPI, NPM = ("numpy==2.4.6", "gguf==0.19.0"), "@node-llama-cpp/linux-x64@3.22.1"
-RELEASE = "v0.5.0"  # of llama.cpp in that package: the structures below are this release's
+sys.path.insert(0, str(here.parent))
+import llama_cpp
+from llama_cpp import CACHE, LIBRARIES, RELEASE
+
+PYPI = "numpy==2.4.6", "gguf==0.19.0"
 BOUND, N_TOKENS, CHUNKS = 1e-5, 300, (5, 18, 19, 61, 127, 129, 200)
 
 BASE = {
@@ -64,66 +64,24 @@ CASES = [  # name, seed, what differs from BASE, what differs from YARN
 ]
 
 
-class ContextParams(c.Structure):
-    """llama_context_params; the room at the end takes what follows the members used here."""
-    _fields_ = [(n, c.c_uint32) for n in ("n_ctx", "n_batch", "n_ubatch", "n_seq_max")] + [("unused_1", c.c_uint32 * 3)] + [
-        (n, c.c_int32) for n in ("n_threads", "n_threads_batch", "ctx_type", "rope_scaling_type", "pooling_type", "attention_type",
-                                 "flash_attn_type")] + [
-        ("unused_2", c.c_float * 8), ("unused_3", c.c_void_p * 2), ("type_k", c.c_int), ("type_v", c.c_int), ("room", c.c_uint64 * 64)]
-
-
-class ModelParams(c.Structure):
-    _fields_ = [("room", c.c_uint64 * 64)]
-
-
-class Batch(c.Structure):
-    _fields_ = [("n_tokens", c.c_int32), ("token", c.POINTER(c.c_int32)), ("embd", c.POINTER(c.c_float)), ("pos", c.POINTER(c.c_int32)),
-                ("n_seq_id", c.POINTER(c.c_int32)), ("seq_id", c.POINTER(c.POINTER(c.c_int32))), ("logits", c.POINTER(c.c_int8))]
-
-
-class LlamaCpp:
-    """The parts of llama.cpp's C interface that give logits."""
-
+class Logits(llama_cpp.LlamaCpp):
     def __init__(self):
-        c.CDLL(str(LIBRARIES / "libggml-base.so"), c.RTLD_GLOBAL)
-        ggml = c.CDLL(str(LIBRARIES / f"libggml.{RELEASE}.so"), c.RTLD_GLOBAL)
-        self.lib = lib = c.CDLL(str(LIBRARIES / f"libllama.{RELEASE}.so"))
-        lib.llama_context_default_params.restype = ContextParams
-        lib.llama_model_default_params.restype = ModelParams
-        lib.llama_model_load_from_file.restype, lib.llama_model_load_from_file.argtypes = c.c_void_p, [c.c_char_p, ModelParams]
-        lib.llama_init_from_model.restype, lib.llama_init_from_model.argtypes = c.c_void_p, [c.c_void_p, ContextParams]
-        lib.llama_batch_init.restype = Batch
-        lib.llama_decode.argtypes = [c.c_void_p, Batch]
-        lib.llama_get_logits.restype, lib.llama_get_logits.argtypes = c.POINTER(c.c_float), [c.c_void_p]
-        lib.llama_free.argtypes = lib.llama_model_free.argtypes = [c.c_void_p]
-        lib.llama_batch_free.argtypes = [Batch]
-        self.quiet = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)(lambda level, text, data: None)
-        lib.llama_log_set(self.quiet, None)
-        ggml.ggml_backend_load_all_from_path(str(LIBRARIES).encode())
-        self.params = p = lib.llama_context_default_params()
-        if (p.n_ctx, p.n_batch, p.n_ubatch, p.n_seq_max, p.ctx_type, p.flash_attn_type, p.type_k, p.type_v) != (512, 2048, 512, 1, 0, -1, 1, 1):
-            sys.exit("llama_context_params is laid out otherwise: not the release that this tool was written for")
+        super().__init__()
+        self.settings = p = self.params()
         p.n_ctx = p.n_batch = p.n_ubatch = 512
         p.n_threads = p.n_threads_batch = 1  # more of them spin, and crawl on a busy machine
-        p.flash_attn_type = p.type_k = p.type_v = 0  # disabled, F32, F32
+        p.flash_attn_type = 0
+        p.type_k = p.type_v = llama_cpp.F32
 
     def logits(self, path, ids, n_vocab, cuts):
         """Of every position; each list of cuts is one evaluation from the start."""
-        lib = self.lib
-        model = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
-        if not model:
-            sys.exit(f"llama.cpp refuses {path}")
+        lib, model = self.lib, self.load(path)
         batch, out = lib.llama_batch_init(len(ids), 0, 1), []
         for ends in cuts:
-            context, rows, first = lib.llama_init_from_model(model, self.params), [], 0
+            context, rows, first = lib.llama_init_from_model(model, self.settings), [], 0
             for end in [*ends, len(ids)]:
-                batch.n_tokens = end - first
-                for i in range(batch.n_tokens):
-                    batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = ids[first + i], first + i, 1, 1
-                    batch.seq_id[i][0] = 0
-                if lib.llama_decode(context, batch) != 0:
-                    sys.exit(f"llama.cpp cannot evaluate {path}")
-                rows.append(np.ctypeslib.as_array(lib.llama_get_logits(context), (batch.n_tokens, n_vocab)).copy())
+                self.evaluate(context, batch, ids[first:end], first, all_logits=True)
+                rows.append(np.ctypeslib.as_array(lib.llama_get_logits(context), (end - first, n_vocab)).copy())
                 first = end
             lib.llama_free(context)
             out.append(np.concatenate(rows))
@@ -164,10 +122,9 @@ def compare(llama, fathom, seed, changes, yarn):
 
 
 def install():
-    CACHE.mkdir(parents=True, exist_ok=True)
+    llama_cpp.install()
     venv.create(CACHE / "venv", with_pip=True)
     subprocess.run([CACHE / "venv/bin/pip", "install", *PYPI], check=True)
-    subprocess.run(["npm", "install", "--no-save", "--ignore-scripts", "--omit=optional", "--prefix", CACHE, NPM], check=True)
 
 
 def main():
@@ -187,7 +144,7 @@ def main():
     global np, v4_gguf
     import numpy as np
     import v4_gguf
-    llama, failed = LlamaCpp(), False
+    llama, failed = Logits(), False
     print(f"largest error of {N_TOKENS} positions against llama.cpp {RELEASE} (<= {BOUND})")
     print(f"      {'':32s} prefill   decode    chunks    folder")
     for name, seed, changes, yarn in CASES:

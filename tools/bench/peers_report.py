@@ -1,0 +1,170 @@
+"""The table and the plot of what peers.py measured."""
+import statistics
+
+BEGIN, END = "<!-- bench-peers: begin -->", "<!-- bench-peers: end -->"
+PEERS = ("llama.cpp", "ik_llama.cpp")
+FORMATS = ("MXFP4", "Q4_0", "Q4_K", "Q8_0")
+
+
+def spread(values, digits):
+    """Median and range."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}..{max(values):.{digits}f}]"
+
+
+def limit(job, phase):
+    """What bounds the phase on that machine: GB/s in decode, Gop/s in prefill."""
+    if phase == "decode":
+        return statistics.median(job["read_gb_per_s"])
+    return statistics.median(job["int8_gops"]) or statistics.median(job["f32_gflops"])
+
+
+def work_per_token(job, phase):
+    return job[phase]["bytes" if phase == "decode" else "ops"] / job[phase]["tokens"] / 1e9
+
+
+class Row:
+    """One line: what was done, and for each engine its figures as text and its speed relative to the others."""
+
+    def __init__(self, label, unit):
+        self.label, self.unit, self.text, self.speed, self.reached, self.share = label, unit, {}, {}, "", ""
+
+    def ratio(self, peer):
+        ours, theirs = self.speed.get("fathom"), self.speed.get(peer)
+        return ours / theirs if ours and theirs else None
+
+    def cells(self):
+        out = [self.label, self.text.get("fathom", ""), self.reached, self.share]
+        for peer in PEERS:
+            ratio = self.ratio(peer)
+            out += [self.text.get(peer, "not at hand"), f"{ratio:.2f}x" if ratio else ""]
+        return out
+
+
+def reach(row, amount, most, unit):
+    row.reached, row.share = f"{amount:.1f} {unit}" if unit == "GB/s" else f"{amount:.0f} {unit}", f"{100 * amount / most:.0f} %"
+
+
+def simple_row(label, job, phase):
+    row = Row(f"{label}, {'prefill' if phase == 'prefill' else 'decode'} {job[phase]['tokens']}", "tok/s")
+    for engine, e in job["engines"].items():
+        row.text[engine], row.speed[engine] = spread(e[phase], 1) + " tok/s", statistics.median(e[phase])
+    reach(row, row.speed["fathom"] * work_per_token(job, phase), limit(job, phase), "GB/s" if phase == "decode" else "Gop/s")
+    return row
+
+
+def seconds(job, engine, phase):
+    return job[phase]["tokens"] / statistics.median(job["engines"][engine][phase])
+
+
+def layer_row(label, two, four, phase):
+    """Half of what two layers more cost: per token in decode, for the whole prompt in prefill."""
+    row = Row(f"{label}, {'prefill ' + str(two[phase]['tokens']) if phase == 'prefill' else 'decode'}", "ms")
+    per = two[phase]["tokens"] if phase == "decode" else 1
+    for engine in two["engines"]:
+        if engine in four["engines"]:
+            ms = (seconds(four, engine, phase) - seconds(two, engine, phase)) / 2 * 1000 / per
+            row.text[engine], row.speed[engine] = f"{ms:.2f} ms" if phase == "decode" else f"{ms:.0f} ms", 1 / ms
+    unit = "bytes" if phase == "decode" else "ops"
+    work = (four[phase][unit] - two[phase][unit]) / 2 / per / 1e9
+    reach(row, work * row.speed["fathom"] * 1000, limit(four, phase), "GB/s" if phase == "decode" else "Gop/s")
+    return row
+
+
+def rows(results):
+    out = []
+
+    def simple(label, name):
+        if name in results:
+            out.extend(simple_row(label, results[name], phase) for phase in ("decode", "prefill"))
+
+    def layers(label, name):
+        two, four = results.get(f"{name} 2"), results.get(f"{name} 4")
+        if two and four:
+            out.extend(layer_row(label, two, four, phase) for phase in ("decode", "prefill"))
+
+    for kind in FORMATS:
+        simple(f"dense 1.2B {kind}", f"dense {kind}")
+    layers("V4 layer, MXFP4 and Q8_0", "V4 layers")
+    layers("V4 layer as released, FP4 and FP8", "V4 release layers")
+    simple("default model", "default model")
+    for kind in FORMATS:
+        simple(f"dense 1.2B {kind}, AVX2", f"dense {kind}, AVX2")
+        simple(f"dense 1.2B {kind}, one thread", f"dense {kind}, one thread")
+    return out
+
+
+def notes(results):
+    """Figures that are no row: threads, depth, start, packing, and whether the programs agree."""
+    out = []
+    for kind in FORMATS:
+        one, all_ = results.get(f"dense {kind}, one thread"), results.get(f"dense {kind}")
+        if one and all_:
+            gain = {(e, p): statistics.median(all_["engines"][e][p]) / statistics.median(one["engines"][e][p])
+                    for e in ("fathom", "llama.cpp") for p in ("prefill", "decode")}
+            out.append(f"{all_['threads']} threads against one, {kind}: prefill {gain['fathom', 'prefill']:.2f}x, decode "
+                       f"{gain['fathom', 'decode']:.2f}x (llama.cpp {gain['llama.cpp', 'prefill']:.2f}x and {gain['llama.cpp', 'decode']:.2f}x).")
+    deep, shallow = results.get("V4 release at 131072"), results.get("V4 release layers 2")
+    if deep and shallow:
+        a, b = (statistics.median(j["engines"]["fathom"]["decode"]) for j in (deep, shallow))
+        out.append(f"Decode of two released layers behind 131,072 tokens: {a:.1f} tok/s, {100 * a / b:.0f} % of that behind none.")
+    start = results.get("start-up")
+    if start:
+        out.append(f"First token of a cached {start['bytes'] / 1e9:.2f} GB file (Q8_0): {spread(start['seconds'], 2)} s after the command.")
+    for name in [f"dense {k}" for k in FORMATS] + ["V4 layers 4", "V4 release layers 4"]:
+        if name in results:
+            r = results[name]
+            out.append(f"Loading {name} ({r['weight_bytes'] / 1e9:.2f} GB): {spread(r['load_s'], 2)} s, "
+                       f"{r['weight_bytes'] / 1e9 / statistics.median(r['load_s']):.2f} GB/s; {max(r['rss']) / 1e9:.2f} GB resident at most.")
+    agree = [f"{r['job']} {r['correlation']:.4f}" for r in results.values() if "correlation" in r]
+    if agree:
+        out.append("Correlation of Fathom's and llama.cpp's logits after 12 tokens: " + ", ".join(agree) + ".")
+    noisy = [r["job"] for r in results.values() if any(n > 0.05 for e in r.get("engines", {}).values() for n in e["noise"])]
+    if noisy:
+        out.append("Others used more than 5 % of the processors during some samples of: " + ", ".join(noisy) + ".")
+    return out
+
+
+def head(results):
+    first = next((r for r in results.values() if "cpu" in r), None)
+    if not first:
+        return "nothing was measured yet"
+    measured = [r for r in results.values() if "cpu" in r]
+    bandwidth = [x for r in measured for x in r["read_gb_per_s"] if r["threads"] == first["threads"]]
+    peak = [x for r in measured for x in r["int8_gops"] if r["threads"] == first["threads"] and r["isa"] == first["isa"]]
+    variants = sorted({r["variant"] for r in measured if "variant" in r})
+    return (f"{first['cpu']}, {first['threads']} threads, {first['isa']}; reads {spread(bandwidth, 1)} GB/s, int8 {spread(peak, 0)} Gop/s; "
+            f"Fathom {', '.join(sorted({r['commit'] for r in measured}))}, llama.cpp {', '.join(variants)}; "
+            f"{min(r['when'] for r in measured)} to {max(r['when'] for r in measured)}.")
+
+
+def table(results):
+    lines = [head(results), "", "| work | Fathom | reached | of the limit | llama.cpp | Fathom against it | ik_llama.cpp | Fathom against it |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows(results)]
+    return "\n".join(lines + [""] + [f"- {n}" for n in notes(results)])
+
+
+def insert(path, text):
+    """Replaces what stands between the marker lines."""
+    old = path.read_text()
+    if old.count(BEGIN) != 1 or old.count(END) != 1:
+        raise SystemExit(f"{path}: expected one line {BEGIN} and one line {END}")
+    before, rest = old.split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+def plot(results):
+    """Speed of Fathom relative to llama.cpp: one bar for each row that has both."""
+    bars = [(row.label, row.ratio("llama.cpp")) for row in rows(results) if row.ratio("llama.cpp")]
+    scale = 360 / max([r for _, r in bars] + [2])
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{40 + 22 * len(bars)}" font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="white"/>', '<text x="300" y="18">Speed relative to llama.cpp, same file and machine</text>']
+    for i, (label, ratio) in enumerate(bars):
+        y = 30 + 22 * i
+        out += [f'<text x="290" y="{y + 12}" text-anchor="end">{label}</text>',
+                f'<rect x="300" y="{y}" width="{ratio * scale:.1f}" height="16" fill="{"#2a7" if ratio >= 1 else "#c55"}"/>',
+                f'<text x="{304 + ratio * scale:.1f}" y="{y + 12}">{ratio:.2f}x</text>']
+    out.append(f'<line x1="{300 + scale:.1f}" y1="26" x2="{300 + scale:.1f}" y2="{30 + 22 * len(bars)}" stroke="black" stroke-dasharray="3 3"/>')
+    return "\n".join([*out, "</svg>", ""])
