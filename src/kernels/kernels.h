@@ -21,7 +21,8 @@
 #include "base/error.h"
 #include "tensor/tensor.h"
 
-enum { PEAK_VALUES = 192 }; /* of peak_f32, peak_int8: 12 registers of AVX-512 */
+enum { INDEX_MAX_DIM = 256 }; /* of index_scores */
+enum { PEAK_VALUES = 192 };   /* of peak_f32, peak_int8: 12 registers of AVX-512 */
 
 struct kernels {
     const char *isa;

@@ -587,7 +587,7 @@ static void trap_15_rows_and_selection_over_many_entries(void **state)
     assert_int_equal(f.bytes, 68);
     uint8_t *rows = malloc(N * f.bytes);
     float *score = malloc(N * sizeof *score), (*order)[2] = malloc(N * sizeof *order), x[D], y[D];
-    uint32_t *keys = malloc(N * sizeof *keys);
+    uint32_t *keys = malloc(v4_top_k_words(K) * sizeof *keys);
     assert_true(rows && score && order && keys);
     struct rng r;
     rng_seed(&r, 8);
@@ -604,13 +604,60 @@ static void trap_15_rows_and_selection_over_many_entries(void **state)
         assert_memory_equal(x, y, sizeof x);
     }
     int picked[K];
-    assert_int_equal(v4_top_k(picked, score, N, K, keys), K);
+    assert_int_equal(v4_top_k(&rig.kernels, picked, score, N, K, keys), K);
     qsort(order, N, sizeof *order, by_score);
     bool *chosen = calloc(N, sizeof *chosen);
     assert_non_null(chosen);
     for (int i = 0; i < K; i++) chosen[(int)order[i][1]] = true;
     for (int i = 0; i < K; i++) assert_true(chosen[picked[i]] && (i == 0 || picked[i] > picked[i - 1]));
     free(chosen), free(rows), free(score), free(order), free(keys);
+}
+
+/* The k first of the entries in the order of `better`, against v4_top_k. */
+static void same_selection(const float *score, int n, int k, bool (*better)(float a, float b))
+{
+    int *picked = malloc((size_t)k * sizeof *picked), m = 0;
+    uint32_t *work = malloc(v4_top_k_words(k) * sizeof *work);
+    assert_true(picked && work);
+    assert_int_equal(v4_top_k(&rig.kernels, picked, score, n, k, work), k);
+    for (int i = 0; i < n; i++) {
+        int before = 0;
+        for (int j = 0; j < n; j++)
+            before += better(score[j], score[i]) || (j < i && !better(score[i], score[j]));
+        if (before < k) assert_int_equal(picked[m++], i);
+    }
+    assert_int_equal(m, k);
+    free(picked), free(work);
+}
+
+static bool larger_number(float a, float b)
+{
+    return isnan(b) ? !isnan(a) : a > b;
+}
+
+static void trap_15_selection_of_any_scores(void **state)
+{
+    (void)state;
+    enum { N = 3000 };
+    static float score[N];
+    struct rng r;
+    rng_seed(&r, 9);
+    for (int kind = 0; kind < 6; kind++)
+        for (int k = 1; k <= 300; k += 149) {
+            for (int i = 0; i < N; i++) {
+                int x = (int)rng_below(&r, 100);
+                score[i] = kind == 0   ? (float)i             /* the last win, all thresholds rise */
+                           : kind == 1 ? (float)-i            /* the first win */
+                           : kind == 2 ? (i % 2 ? -0.0f : 0)  /* all equal */
+                           : kind == 3 ? (x ? NAN : (float)i) /* fewer numbers than wanted */
+                           : kind == 4 ? (x < 2   ? NAN
+                                          : x < 4 ? -INFINITY
+                                          : x < 6 ? INFINITY
+                                                  : (float)x)
+                                       : (float)rng_normal(&r);
+            }
+            same_selection(score, N, k, larger_number);
+        }
 }
 
 static void trap_16_fp4_ties_go_to_even(void **state)
@@ -1118,6 +1165,7 @@ int main(void)
         cmocka_unit_test(trap_13_hadamard_on_queries_and_keys),
         cmocka_unit_test(trap_14_relu_in_the_indexer),
         cmocka_unit_test(trap_15_rows_and_selection_over_many_entries),
+        cmocka_unit_test(trap_15_selection_of_any_scores),
         cmocka_unit_test(trap_16_fp4_ties_go_to_even),
         cmocka_unit_test(trap_17_routed_experts_are_clamped),
         cmocka_unit_test(trap_18_the_shared_expert_is_clamped),

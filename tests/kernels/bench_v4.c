@@ -106,3 +106,28 @@ void bench_pool_rows(const struct kernels *k)
     }
     free(x);
 }
+
+void bench_index_scores(const struct kernels *k)
+{
+    enum { HEADS = 64, ENTRIES = 4096, BYTES = INDEX_HEAD / 2 + 4 };
+    static uint8_t q[HEADS * BYTES], keys[ENTRIES * BYTES];
+    float *weight = floats(HEADS), *y = floats(ENTRIES), *x = floats(INDEX_HEAD);
+    for (int i = 0; i < HEADS; i++)
+        k->encode_fp4(q + i * BYTES, q + i * BYTES + INDEX_HEAD / 2, x, INDEX_HEAD);
+    for (int i = 0; i < ENTRIES; i++)
+        k->encode_fp4(keys + i * BYTES, keys + i * BYTES + INDEX_HEAD / 2, x, INDEX_HEAD);
+    BEST(t, 1, k->index_scores(y, q, weight, HEADS, keys, BYTES, ENTRIES, INDEX_HEAD))
+    row(k, "index_scores", "4096 x 64 x 128", t, (double)ENTRIES * BYTES, 2.0 * ENTRIES * HEADS * INDEX_HEAD);
+    free(weight), free(y), free(x);
+}
+
+void bench_gather_above(const struct kernels *k)
+{
+    enum { ENTRIES = 32768 };
+    float *x = floats(ENTRIES), *value = floats(ENTRIES);
+    int *index = malloc(ENTRIES * sizeof *index);
+    CHECK(index);
+    BEST(t, 20, k->gather_above(index, value, x, ENTRIES, 0, 0.99f))
+    row(k, "gather_above", "32768, 0.5 % above", t, 4.0 * ENTRIES, 0);
+    free(x), free(value), free(index);
+}

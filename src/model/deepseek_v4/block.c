@@ -76,6 +76,7 @@ void v4_pass_layout(struct v4_pass *p, const struct v4_model *m, struct scratch 
     p->kv = scratch_take(s, n * (uint64_t)c->head_dim, f);
     p->comp = scratch_take(s, n * 2 * widest_compressor(c), f);
     p->index_q = scratch_take(s, n * (uint64_t)c->index_n_heads * (uint64_t)c->index_head_dim, f);
+    p->index_codes = scratch_take(s, n * (uint64_t)c->index_n_heads, m->index_rows.bytes);
     p->index_weight = scratch_take(s, n * (uint64_t)c->index_n_heads, f);
     p->selected = scratch_take(s, n * (uint64_t)c->index_topk, sizeof(int));
     p->n_selected = scratch_take(s, n, sizeof(int));

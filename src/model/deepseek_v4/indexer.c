@@ -2,30 +2,75 @@
  * lightning indexer)
  *
  * I = sum_h weight_h max(0, q_h . k_i), the index_topk largest win, equal scores go to the lower entry. While
- * all visible entries fit into index_topk the scores are not needed and not computed. */
+ * all visible entries fit into index_topk the scores are not needed and not computed. Where queries and keys
+ * are FP4 codes, their products are integers. */
 #include "model/deepseek_v4/v4.h"
 
 #include <math.h>
 #include "model/linear.h"
 
-enum { BLOCK = 256 }; /* entries whose keys are decoded at a time */
+enum {
+    BLOCK = 256,  /* entries whose keys are decoded at a time, and the least that a thread gets */
+    CHUNK = 1024, /* scores that pass the threshold at a time */
+    CANDIDATES_PER =
+        4, /* candidates kept for each one wanted before they are thinned out, and a chunk more */
+};
 
 struct region {
     struct v4_pass *p;
     int layer;
+    int token;    /* score_range: the token in work */
+    float *score; /* of that token */
 };
+
+static size_t candidates(int k)
+{
+    return CANDIDATES_PER * (size_t)k + CHUNK;
+}
+
+size_t v4_top_k_words(int k)
+{
+    return 3 * candidates(k);
+}
 
 /* Scratch of one thread, in floats: decoded keys, dot products by head, scores, and the selection's work
  * space. */
 static size_t thread_floats(const struct v4_config *c, int max_entries)
 {
-    return (size_t)BLOCK * (size_t)c->index_head_dim + (size_t)BLOCK * (size_t)c->index_n_heads +
-           2 * (size_t)max_entries;
+    return (size_t)BLOCK * (size_t)(c->index_head_dim + c->index_n_heads) + (size_t)max_entries +
+           v4_top_k_words(c->index_topk);
 }
 
 size_t v4_index_scratch_floats(const struct v4_config *c, int max_entries)
 {
     return thread_floats(c, max_entries);
+}
+
+struct thread_scratch {
+    float *keys, *dots, *score;
+    uint32_t *top;
+};
+
+static struct thread_scratch scratch_of(const struct v4_pass *p, int thread)
+{
+    const struct v4_config *c = &p->m->c;
+    struct thread_scratch s = {.keys = p->index_dots + (size_t)thread * thread_floats(c, p->max_entries)};
+    s.dots = s.keys + (size_t)BLOCK * (size_t)c->index_head_dim;
+    s.score = s.dots + (size_t)BLOCK * (size_t)c->index_n_heads;
+    s.top = (uint32_t *)(void *)(s.score + p->max_entries);
+    return s;
+}
+
+/* Scores by the codes themselves. */
+static bool by_codes(const struct v4_pass *p)
+{
+    const struct v4_row_format *f = &p->m->index_rows;
+    return f->kind == V4_ROW_FP4 && f->dim % 32 == 0 && f->dim <= INDEX_MAX_DIM;
+}
+
+static uint8_t *codes_of(const struct v4_pass *p, int t)
+{
+    return p->index_codes + (size_t)t * (size_t)p->m->c.index_n_heads * p->m->index_rows.bytes;
 }
 
 static void prepare_queries(void *ctx, int first, int last, int thread)
@@ -34,6 +79,7 @@ static void prepare_queries(void *ctx, int first, int last, int thread)
     const struct v4_pass *p = ((struct region *)ctx)->p;
     const struct v4_config *c = &p->m->c;
     const struct kernels *k = p->step->kernels;
+    const struct v4_row_format *f = &p->m->index_rows;
     float scale = (float)(1.0 / sqrt((double)c->index_head_dim * c->index_n_heads));
     int half = c->rope_head_dim / 2;
     for (int t = first; t < last; t++) {
@@ -45,39 +91,62 @@ static void prepare_queries(void *ctx, int first, int last, int thread)
                        p->cosines[1] + (size_t)t * (size_t)half, p->sines[1] + (size_t)t * (size_t)half);
             if (p->m->numerics.cache) {
                 k->hadamard(q, c->index_head_dim);
-                k->round_fp4(q, c->index_head_dim);
+                if (by_codes(p)) v4_row_store(k, f, codes_of(p, t) + (size_t)h * f->bytes, q);
+                if (!by_codes(p) || p->step->probe) k->round_fp4(q, c->index_head_dim);
             }
             weight[h] *= scale;
         }
     }
 }
 
-static void score_entries(const struct v4_pass *p, int t, int layer, int n, float *scratch, float *score)
+/* score[first, last) of token t. */
+static void score_codes(const struct v4_pass *p, int t, int layer, int first, int last, float *score)
+{
+    const struct v4_config *c = &p->m->c;
+    const struct v4_compressor_state *s = &v4_layer_of(p, t, layer)->index;
+    p->step->kernels->index_scores(score + first, codes_of(p, t),
+                                   p->index_weight + (size_t)t * (size_t)c->index_n_heads, c->index_n_heads,
+                                   s->entries + (size_t)first * s->entry_bytes, s->entry_bytes, last - first,
+                                   c->index_head_dim);
+}
+
+/* The same of decoded keys. */
+static void score_keys(const struct v4_pass *p, int t, int layer, int first, int last, float *score,
+                       int thread)
 {
     const struct v4_config *c = &p->m->c;
     const struct kernels *k = p->step->kernels;
     const struct v4_compressor_state *s = &v4_layer_of(p, t, layer)->index;
     size_t d = (size_t)c->index_head_dim, heads = (size_t)c->index_n_heads;
-    float *keys = scratch, *dots = keys + BLOCK * d;
-    for (int first = 0; first < n; first += BLOCK) {
-        int m = n - first < BLOCK ? n - first : BLOCK;
+    struct thread_scratch b = scratch_of(p, thread);
+    for (; first < last; first += BLOCK) {
+        int m = last - first < BLOCK ? last - first : BLOCK;
         for (int i = 0; i < m; i++)
-            v4_row_load(k, &p->m->index_rows, keys + (size_t)i * d,
+            v4_row_load(k, &p->m->index_rows, b.keys + (size_t)i * d,
                         s->entries + (size_t)(first + i) * s->entry_bytes);
         struct matrix w = {.dtype = DTYPE_F32,
                            .rows = m,
                            .cols = c->index_head_dim,
-                           .data = (const uint8_t *)keys,
+                           .data = (const uint8_t *)b.keys,
                            .row_bytes = 4 * d};
-        k->matmul_f32(dots, BLOCK, &w, p->index_q + (size_t)t * heads * d, d, c->index_n_heads, 0, m);
+        k->matmul_f32(b.dots, BLOCK, &w, p->index_q + (size_t)t * heads * d, d, c->index_n_heads, 0, m);
         for (size_t h = 0; h < heads; h++)
             for (int i = 0; i < m; i++) {
-                float *dot = &dots[h * BLOCK + (size_t)i];
+                float *dot = &b.dots[h * BLOCK + (size_t)i];
                 *dot = *dot > 0 ? *dot : 0;
             }
-        k->mix_f32(score + first, (size_t)m, p->index_weight + (size_t)t * heads, heads, dots, BLOCK,
+        k->mix_f32(score + first, (size_t)m, p->index_weight + (size_t)t * heads, heads, b.dots, BLOCK,
                    c->index_n_heads, m, 1);
     }
+}
+
+static void score_range(void *ctx, int first, int last, int thread)
+{
+    const struct region *g = ctx;
+    if (by_codes(g->p))
+        score_codes(g->p, g->token, g->layer, first, last, g->score);
+    else
+        score_keys(g->p, g->token, g->layer, first, last, g->score, thread);
 }
 
 /* Order-preserving map of floats to unsigned; -0 equals +0, NaN sorts first and so is never preferred. */
@@ -90,14 +159,11 @@ static uint32_t sort_key(float x)
     return u & 0x80000000u ? ~u : u | 0x80000000u;
 }
 
-/* Finds the k-th largest key by histograms of 11, 11 and 10 bits, then collects in index order. */
-int v4_top_k(int *out, const float *score, int n, int k, uint32_t *keys)
+/* Keeps the k largest of n > k candidates in their order, the first of equal ones, and returns the least
+ * value kept. The k-th largest key is found by histograms of 11, 11 and 10 bits. */
+static float thin_out(int *index, float *value, int n, int k, uint32_t *keys)
 {
-    if (k >= n) {
-        for (int i = 0; i < n; i++) out[i] = i;
-        return n;
-    }
-    for (int i = 0; i < n; i++) keys[i] = sort_key(score[i]);
+    for (int i = 0; i < n; i++) keys[i] = sort_key(value[i]);
     static const struct {
         int shift, bits;
     } digits[] = {{21, 11}, {10, 11}, {0, 10}};
@@ -112,24 +178,80 @@ int v4_top_k(int *out, const float *score, int n, int k, uint32_t *keys)
         prefix |= (uint32_t)digit << shift;
         mask |= (uint32_t)(width - 1) << shift;
     }
-    int m = 0; /* all above the k-th key, and the first `need` of those equal to it */
-    for (int i = 0; i < n; i++)
-        if (keys[i] > prefix || (keys[i] == prefix && need-- > 0)) out[m++] = i;
-    return m;
+    float least = 0;
+    for (int i = 0, m = 0; m < k;
+         i++) { /* all above the k-th key, and the first `need` of those equal to it */
+        if (keys[i] < prefix || (keys[i] == prefix && need-- <= 0)) continue;
+        if (keys[i] == prefix) least = value[i];
+        index[m] = index[i];
+        value[m++] = value[i];
+    }
+    return least;
 }
 
-static void select_entries(void *ctx, int first, int last, int thread)
+/* Scores pass a threshold into a list of candidates, which is thinned out when it is full; the threshold is
+ * then the least score kept. What comes later and equals it would lose anyway. */
+int v4_top_k(const struct kernels *kernels, int *out, const float *score, int n, int k, uint32_t *work)
 {
-    const struct region *g = ctx;
+    if (k >= n) {
+        for (int i = 0; i < n; i++) out[i] = i;
+        return n;
+    }
+    size_t room = candidates(k);
+    int *index = (int *)work, m = 0;
+    float *value = (float *)(void *)(work + room), least = NAN; /* nothing is at most NaN: all pass */
+    uint32_t *keys = work + 2 * room;
+    for (int i = 0; i < n; i += CHUNK) {
+        m += kernels->gather_above(index + m, value + m, score + i, n - i < CHUNK ? n - i : CHUNK, i, least);
+        if ((size_t)m + CHUNK <= room) continue;
+        least = thin_out(index, value, m, k, keys);
+        m = k;
+    }
+    if (m > k) thin_out(index, value, m, k, keys);
+    memcpy(out, index, (size_t)k * sizeof *out);
+    return k;
+}
+
+static int *selected_of(const struct v4_pass *p, int t)
+{
+    return p->selected + (size_t)t * (size_t)p->m->c.index_topk;
+}
+
+static int n_entries(const struct v4_pass *p, int t)
+{
+    return (p->position[t] + 1) / 4;
+}
+
+static void select_tokens(void *ctx, int first, int last, int thread)
+{
+    struct region g = *(const struct region *)ctx;
+    const struct v4_pass *p = g.p;
+    struct thread_scratch b = scratch_of(p, thread);
+    int k = p->m->c.index_topk;
+    g.score = b.score;
+    for (g.token = first; g.token < last; g.token++) {
+        int n = n_entries(p, g.token);
+        if (n > k) score_range(&g, 0, n, thread);
+        p->n_selected[g.token] = v4_top_k(p->step->kernels, selected_of(p, g.token), b.score, n, k, b.top);
+    }
+}
+
+/* Many tokens are shared out whole; few tokens share out their entries. */
+static void select_all(struct region *g)
+{
     const struct v4_pass *p = g->p;
-    const struct v4_config *c = &p->m->c;
-    float *scratch = p->index_dots + (size_t)thread * thread_floats(c, p->max_entries);
-    float *score = scratch + (size_t)BLOCK * (size_t)(c->index_head_dim + c->index_n_heads);
-    uint32_t *keys = (uint32_t *)(void *)(score + p->max_entries);
-    for (int t = first; t < last; t++) {
-        int n = (p->position[t] + 1) / 4, *out = p->selected + (size_t)t * (size_t)c->index_topk;
-        if (n > c->index_topk) score_entries(p, t, g->layer, n, scratch, score);
-        p->n_selected[t] = v4_top_k(out, score, n, c->index_topk, keys);
+    struct pool *pool = p->step->pool;
+    if (p->n_tokens >= 2 * pool_n_threads(pool)) {
+        pool_for(pool, p->n_tokens, 1, select_tokens, g);
+        return;
+    }
+    struct thread_scratch b = scratch_of(p, 0);
+    int k = p->m->c.index_topk;
+    g->score = b.score;
+    for (g->token = 0; g->token < p->n_tokens; g->token++) {
+        int n = n_entries(p, g->token);
+        if (n > k) pool_for(pool, n, BLOCK, score_range, g);
+        p->n_selected[g->token] = v4_top_k(p->step->kernels, selected_of(p, g->token), b.score, n, k, b.top);
     }
 }
 
@@ -139,9 +261,9 @@ void v4_index(struct v4_pass *p, const struct v4_block_weights *w, int layer)
     v4_project(p, &wq, &p->index_q, 1, p->qr, p->qr_rounded, p->n_tokens);
     linear_group(p->step, &(struct linear){.w = &w->index_weights, .y = p->index_weight}, 1, p->x,
                  p->n_tokens);
-    struct region g = {p, layer};
+    struct region g = {.p = p, .layer = layer};
     pool_for(p->step->pool, p->n_tokens, 1, prepare_queries, &g);
     v4_compress(p, &w->index_compressor, layer, true);
-    pool_for(p->step->pool, p->n_tokens, 1, select_entries, &g);
+    select_all(&g);
     v4_probe_picks(p, layer);
 }

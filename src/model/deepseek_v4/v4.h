@@ -84,6 +84,7 @@ struct v4_pass {
     float *kv;                  /* (n_tokens, head_dim) */
     float *comp;                /* (n_tokens, 2 * widest compressor): kv and gate of one compressor */
     float *index_q, *index_weight; /* (n_tokens, index heads * index_head_dim), (n_tokens, index heads) */
+    uint8_t *index_codes;          /* (n_tokens, index heads): rows as the cache keeps keys */
     int *selected, *n_selected;    /* (n_tokens, index_topk), (n_tokens): entries chosen, ascending */
     float *o_lora;                 /* (n_tokens, o_groups * o_lora_rank) */
     float *keys, *scores;          /* per thread: (max keys, head_dim), (n_heads, max keys) */
@@ -129,9 +130,10 @@ void v4_pool_entry(const struct kernels *k, const struct v4_compressor_state *s,
 
 /* indexer.c: fills p->selected, p->n_selected for every token of a ratio-4 layer. */
 void v4_index(struct v4_pass *p, const struct v4_block_weights *w, int layer);
-/* The k largest of score[0, n) as ascending indices; equal scores: the lower index wins. keys is scratch of
- * n. */
-int v4_top_k(int *out, const float *score, int n, int k, uint32_t *keys);
+/* The k largest of score[0, n) as ascending indices; equal scores: the lower index wins. work is scratch of
+ * v4_top_k_words(k). */
+int v4_top_k(const struct kernels *kernels, int *out, const float *score, int n, int k, uint32_t *work);
+size_t v4_top_k_words(int k);
 
 size_t v4_index_scratch_floats(const struct v4_config *c, int max_entries); /* per thread */
 
