@@ -113,6 +113,7 @@ struct chat_usage {
     int n_prompt;              /* prompt tokens */
     int n_reused;              /* of those, already in the session */
     int n_generated;           /* sampled tokens, the one that ended the turn included */
+    int n_thinking;            /* of those, inside a think block */
     int n_drafted, n_accepted; /* speculative decoding: guesses made and kept */
     double prefill_s, decode_s;
 };
@@ -129,6 +130,9 @@ struct generate_options {
                     way. */
     const atomic_bool *cancel; /* may be NULL; polled once per token and per prefill layer */
     void (*on_event)(void *ctx, const struct chat_event *e);
+    /* Each sampled token before the events it leads to; may be NULL. logprob as sampler_pick gives it; logits
+     * (n_vocab) are what it was chosen from, before biases and penalties. */
+    void (*on_token)(void *ctx, int32_t id, float logprob, const float *logits);
     void *ctx;
 };
 
@@ -139,5 +143,24 @@ struct generate_options {
  * is filled in any case. */
 int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *prompt, int n_prompt,
                   const struct generate_options *o, struct chat_usage *usage, struct error *err);
+
+/* Tokens at the beginning of prompt that need not be evaluated again in s: less than n_prompt. */
+int chat_n_reusable(const struct session *s, const int32_t *prompt, int n_prompt);
+
+/* The same loop in pieces, for those who evaluate several sessions at a time: logits in, events out. on_event
+ * gets no PREFILL events; cancel and n_draft are not looked at. o is borrowed until the turn is closed. */
+struct chat_turn;
+int chat_turn_open(struct chat_turn **out, const struct tokenizer *t, int n_vocab,
+                   const struct generate_options *o, struct error *err);
+void chat_turn_close(struct chat_turn *turn); /* accepts NULL */
+/* Chooses the token that follows the n ids of history and hands it to the parser. *go_on false: the turn is
+ * over and *id need not be evaluated; call chat_turn_end. */
+int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *history, int n, int n_ctx,
+                   int32_t *id, bool *go_on, struct error *err);
+void chat_turn_cancel(struct chat_turn *turn); /* the reason of the end to come is CHAT_STOP_CANCELLED */
+/* Sends what is held back and the STOP event. */
+int chat_turn_end(struct chat_turn *turn, struct error *err);
+/* Fills n_generated and n_thinking. */
+void chat_turn_count(const struct chat_turn *turn, struct chat_usage *usage);
 
 #endif

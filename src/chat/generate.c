@@ -2,10 +2,8 @@
  * time. */
 #include "chat/chat.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <time.h>
-#include "chat/output.h"
+#include "chat/turn.h"
 #include "engine/speculative.h"
 
 static double now_s(void)
@@ -19,13 +17,9 @@ static double now_s(void)
 struct generation {
     struct session *session;
     const struct generate_options *o;
-    struct sampler *sampler;
-    struct sampler *guesser; /* speculative decoding: draws what sampler is about to draw */
+    struct chat_turn *turn;
     struct speculator *speculator;
     int n_history; /* speculative decoding: tokens of the session that stand before the next choice */
-    enum chat_stop *stop;
-    struct logit_bias *bias; /* the caller's, then -INFINITY for each row without a token */
-    struct output output;
     struct chat_usage usage;
 };
 
@@ -44,19 +38,10 @@ static bool is_cancelled(const struct generate_options *o)
            atomic_load_explicit(o->cancel, memory_order_relaxed); /* a flag alone: it orders nothing else */
 }
 
-static int n_common(const struct session *s, const int32_t *prompt, int n_prompt)
-{
-    const int32_t *ids = session_ids(s);
-    int n = 0, max = session_n_tokens(s) < n_prompt ? session_n_tokens(s) : n_prompt;
-    while (n < max && ids[n] == prompt[n]) n++;
-    return n;
-}
-
 /* Afterwards the session holds the prompt and the logits that follow it. */
 static int prefill(struct generation *g, const int32_t *prompt, int n_prompt, struct error *err)
 {
-    int n = n_common(g->session, prompt, n_prompt);
-    if (n == n_prompt) n--; /* the logits come from evaluating the last token */
+    int n = chat_n_reusable(g->session, prompt, n_prompt);
     g->usage.n_prompt = n_prompt;
     g->usage.n_reused = n;
     double start_s = now_s();
@@ -69,24 +54,13 @@ static int prefill(struct generation *g, const int32_t *prompt, int n_prompt, st
     return rc;
 }
 
-/* Chooses the next token, n tokens of the session being its history, and hands it on. False: the answer ends,
- * *g->stop being the reason unless the parser found one of its own. */
+/* Chooses the next token, n tokens of the session being its history, and hands it on. False: the answer ends.
+ */
 static int choose(struct generation *g, const float *logits, int n, int32_t *id, bool *go_on,
                   struct error *err)
 {
-    int rc = sampler_pick(g->sampler, logits, session_ids(g->session), n, id, NULL, err);
-    if (rc != STATUS_OK) return rc;
-    g->usage.n_generated++;
-    *go_on = output_token(&g->output, *id);
-    if (!*go_on) return STATUS_OK;
-    *go_on = false;
-    if (g->usage.n_generated == g->o->max_tokens)
-        *g->stop = CHAT_STOP_LENGTH;
-    else if (n == session_n_ctx(g->session))
-        *g->stop = CHAT_STOP_CONTEXT;
-    else
-        *go_on = true;
-    return STATUS_OK;
+    return chat_turn_pick(g->turn, logits, session_ids(g->session), n, session_n_ctx(g->session), id, go_on,
+                          err);
 }
 
 static int decode(struct generation *g, struct error *err)
@@ -95,7 +69,7 @@ static int decode(struct generation *g, struct error *err)
     for (;;) {
         int32_t id;
         bool go_on;
-        if (is_cancelled(g->o)) return *g->stop = CHAT_STOP_CANCELLED, STATUS_OK;
+        if (is_cancelled(g->o)) return chat_turn_cancel(g->turn), STATUS_OK;
         int rc = choose(g, session_logits(g->session), session_n_tokens(g->session), &id, &go_on, err);
         if (rc != STATUS_OK || !go_on) return rc;
         rc = session_eval(g->session, &id, 1, &eval, err);
@@ -116,9 +90,9 @@ static int32_t guess(void *ctx, const float *logits, int i)
 {
     struct generation *g = ctx;
     int32_t id = 0;
-    if (i == 0) sampler_follow(g->guesser, g->sampler);
-    if (sampler_pick(g->guesser, logits, session_ids(g->session), session_n_tokens(g->session), &id, NULL,
-                     NULL) != STATUS_OK)
+    if (i == 0) sampler_follow(g->turn->guesser, g->turn->sampler);
+    if (sampler_pick(g->turn->guesser, logits, session_ids(g->session), session_n_tokens(g->session), &id,
+                     NULL, NULL) != STATUS_OK)
         id = 0;
     return id;
 }
@@ -129,32 +103,11 @@ static int decode_speculatively(struct generation *g, struct error *err)
     bool go_on;
     int n = 1, rc = choose(g, session_logits(g->session), session_n_tokens(g->session), ids, &go_on, err);
     while (rc == STATUS_OK && go_on) {
-        if (is_cancelled(g->o)) return *g->stop = CHAT_STOP_CANCELLED, STATUS_OK;
+        if (is_cancelled(g->o)) return chat_turn_cancel(g->turn), STATUS_OK;
         g->n_history = session_n_tokens(g->session) + 1;
         rc = speculator_step(g->speculator, ids[n - 1], ids, &n, &go_on, err);
     }
     return rc;
-}
-
-/* Rows of the output that no token has, and tokens that only fill rows up, must not be drawn: models give
- * them small but real probabilities. A few hundred at most, so a list of biases serves. */
-static int sampler_for(struct generation *g, const struct tokenizer *t, struct error *err)
-{
-    int n_vocab = session_model(g->session)->n_vocab, n_unused = 0;
-    for (int32_t id = 0; id < n_vocab; id++)
-        n_unused += tokenizer_kind(t, id) == TOKEN_UNUSED; /* as are ids beyond the tokenizer's */
-    struct sampler_options o = g->o->sampler;
-    size_t n = o.n_bias;
-    g->bias = calloc(n + (size_t)n_unused + 1, sizeof *g->bias);
-    if (!g->bias)
-        return error_set(err, STATUS_NOMEM, "sampler: no memory for %zu logit biases", n + (size_t)n_unused);
-    if (n) memcpy(g->bias, o.bias, n * sizeof *g->bias);
-    for (int32_t id = 0; id < n_vocab; id++)
-        if (tokenizer_kind(t, id) == TOKEN_UNUSED) g->bias[n++] = (struct logit_bias){id, -INFINITY};
-    o.bias = g->bias;
-    o.n_bias = n;
-    int rc = sampler_open(&g->sampler, &o, n_vocab, err);
-    return rc == STATUS_OK && g->o->n_draft > 0 ? sampler_open(&g->guesser, &o, n_vocab, err) : rc;
 }
 
 static int speculator_for(struct generation *g, struct error *err)
@@ -164,19 +117,25 @@ static int speculator_for(struct generation *g, struct error *err)
     return g->o->n_draft > 0 ? speculator_open(&g->speculator, g->session, &o, err) : STATUS_OK;
 }
 
+int chat_n_reusable(const struct session *s, const int32_t *prompt, int n_prompt)
+{
+    const int32_t *ids = session_ids(s);
+    int n = 0, max = session_n_tokens(s) < n_prompt ? session_n_tokens(s) : n_prompt;
+    while (n < max && ids[n] == prompt[n]) n++;
+    return n == n_prompt ? n - 1 : n; /* the logits come from evaluating the last token */
+}
+
 int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *prompt, int n_prompt,
                   const struct generate_options *o, struct chat_usage *usage, struct error *err)
 {
-    enum chat_stop stop = CHAT_STOP_END;
-    struct generation g = {.session = s, .o = o, .stop = &stop};
+    struct generation g = {.session = s, .o = o};
     int rc = STATUS_OK;
     if (n_prompt < 1)
         rc = error_set(err, STATUS_RANGE, "prompt: must have at least one token");
     else if (n_prompt > session_n_ctx(s))
         rc = error_set(err, STATUS_RANGE, "prompt: %d tokens do not fit into a context of %d", n_prompt,
                        session_n_ctx(s));
-    if (rc == STATUS_OK) rc = output_init(&g.output, t, o, err);
-    if (rc == STATUS_OK) rc = sampler_for(&g, t, err);
+    if (rc == STATUS_OK) rc = chat_turn_open(&g.turn, t, session_model(s)->n_vocab, o, err);
     if (rc == STATUS_OK) rc = speculator_for(&g, err);
     if (rc == STATUS_OK) rc = prefill(&g, prompt, n_prompt, err);
     if (rc == STATUS_OK) {
@@ -185,19 +144,17 @@ int chat_generate(struct session *s, const struct tokenizer *t, const int32_t *p
         g.usage.decode_s = now_s() - start_s;
     }
     if (rc == STATUS_CANCELLED) {
-        stop = CHAT_STOP_CANCELLED;
+        chat_turn_cancel(g.turn);
         rc = STATUS_OK;
     }
-    if (rc == STATUS_OK) rc = output_end(&g.output, stop, err);
+    if (rc == STATUS_OK) rc = chat_turn_end(g.turn, err);
+    if (g.turn) chat_turn_count(g.turn, &g.usage);
     if (g.speculator) {
         g.usage.n_drafted = (int)speculator_stats(g.speculator)->n_drafted;
         g.usage.n_accepted = (int)speculator_stats(g.speculator)->n_accepted;
     }
     speculator_close(g.speculator);
+    chat_turn_close(g.turn);
     if (usage) *usage = g.usage;
-    output_free(&g.output);
-    sampler_close(g.sampler);
-    sampler_close(g.guesser);
-    free(g.bias);
     return rc;
 }

@@ -117,7 +117,7 @@ void output_free(struct output *o)
     dsml_free(&o->dsml);
 }
 
-static bool is_thinking(const struct output *o)
+bool output_is_thinking(const struct output *o)
 {
     return o->state == OUTPUT_THINK_BEGIN || o->state == OUTPUT_THINK;
 }
@@ -125,7 +125,7 @@ static bool is_thinking(const struct output *o)
 static void send_ready(struct output *o)
 {
     if (o->ready.n && !o->ready.failed) {
-        enum chat_event_type type = is_thinking(o) ? CHAT_EVENT_THINK : CHAT_EVENT_TEXT;
+        enum chat_event_type type = output_is_thinking(o) ? CHAT_EVENT_THINK : CHAT_EVENT_TEXT;
         o->on_event(o->ctx, &(struct chat_event){.type = type, .text = buf_view(&o->ready)});
         o->ready.n = 0;
     }
@@ -245,7 +245,7 @@ static void feed(struct output *o, struct str text)
         if (o->state == OUTPUT_DONE) return;
         if (o->state == OUTPUT_START)
             feed_start(o, text.p[i]);
-        else if (is_thinking(o))
+        else if (output_is_thinking(o))
             feed_think(o, text.p[i]);
         else if (o->has_calls)
             dsml_feed(&o->dsml, text.p[i]);
@@ -269,12 +269,12 @@ static void finish(struct output *o, enum chat_stop reason)
     if (o->state == OUTPUT_DONE) return;
     feed_rest_of_character(o);
     if (o->state == OUTPUT_DONE) return; /* the last character completed a stop string */
-    if (o->has_calls && !is_thinking(o)) {
+    if (o->has_calls && !output_is_thinking(o)) {
         dsml_end(&o->dsml, reason == CHAT_STOP_END);
         send_arguments(o);
         if (o->state == OUTPUT_DONE) return;
     }
-    if (is_thinking(o)) drop_trailing_newlines(&o->held);
+    if (output_is_thinking(o)) drop_trailing_newlines(&o->held);
     release(o, 0);
     enter(o, OUTPUT_DONE);
     o->stop = reason;
@@ -287,7 +287,7 @@ void output_think_open(struct output *o)
 
 void output_think_close(struct output *o)
 {
-    if (!is_thinking(o)) return;
+    if (!output_is_thinking(o)) return;
     drop_trailing_newlines(&o->held);
     release(o, 0);
     enter(o, OUTPUT_TEXT_BEGIN);

@@ -53,6 +53,7 @@ void output_free(struct output *o); /* accepts an all-zero parser */
  * ended. */
 bool output_token(struct output *o, int32_t id);
 bool output_text(struct output *o, struct str text);
+bool output_is_thinking(const struct output *o); /* inside a think block */
 void output_think_open(struct output *o);
 void output_think_close(struct output *o);
 /* Sends what is held back, then the STOP event: o->stop if the parser ended the answer itself, else reason.
