@@ -1,7 +1,6 @@
 /* From events to the screen. */
 #include "answer.h"
 
-#include <math.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,15 +24,6 @@ struct stream {
     int rc;
 };
 
-static double suggested(const struct metadata *m, const char *hf_key, const char *gguf_key, double row,
-                        double otherwise)
-{
-    double v;
-    if (metadata_float(&v, m, hf_key, 0, 100, NULL) == STATUS_OK) return v;
-    if (metadata_float(&v, m, gguf_key, 0, 100, NULL) == STATUS_OK) return v;
-    return row > 0 ? row : otherwise;
-}
-
 static int effort_parse(enum chat_effort *out, const char *word, struct error *err)
 {
     static const char *const words[] = {"low", "high", "max"};
@@ -55,14 +45,10 @@ int answer_init(struct answer *a, const struct options *o, struct runtime *r, st
     term_init(&a->err, STDIN_FILENO, STDERR_FILENO);
     a->shows_markdown = a->out.is_terminal && !o->raw;
 
-    const struct metadata *m = checkpoint_metadata(engine_checkpoint(r->engine));
     struct sampler_options *s = &a->sampler;
-    double t = suggested(m, "generation.temperature", "general.sampling.temp",
-                         r->row ? r->row->temperature : 0, (double)s->temperature);
-    double p = suggested(m, "generation.top_p", "general.sampling.top_p", r->row ? r->row->top_p : 0,
-                         (double)s->top_p);
-    s->temperature = (float)(OPTION_GIVEN(o, temperature) ? o->temperature : t);
-    s->top_p = (float)(OPTION_GIVEN(o, top_p) ? o->top_p : fmin(p, 1));
+    runtime_sampling(r, s);
+    if (OPTION_GIVEN(o, temperature)) s->temperature = (float)o->temperature;
+    if (OPTION_GIVEN(o, top_p)) s->top_p = (float)o->top_p;
     s->top_k = o->top_k;
     s->min_p = (float)o->min_p;
     struct timespec now;

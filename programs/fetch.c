@@ -23,7 +23,7 @@
 #include "base/file_map.h"
 #include "commands.h"
 #include "models.h"
-#include "sha256.h"
+#include "digest/sha256.h"
 #include "term/progress.h"
 
 enum { PATH_BYTES = 4096 };

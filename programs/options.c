@@ -16,11 +16,11 @@
 enum { FIRST_LONG = 256, MAX_ROWS = 64 }; /* getopt values of rows start past every letter */
 
 static const unsigned all_commands = (1u << N_COMMANDS) - 1;
-static const unsigned runs_model = ON(RUN) | ON(LOGITS) | ON(BENCH);
+static const unsigned runs_model = ON(RUN) | ON(SERVE) | ON(LOGITS) | ON(BENCH);
 
 // clang-format off
 const struct option_row option_rows[] = {
-    {"model", 'm', "MODEL", OPTION_TEXT, FIELD(model), 0, 0, NULL, ON(RUN) | ON(TOKENIZE) | ON(LOGITS) | ON(BENCH),
+    {"model", 'm', "MODEL", OPTION_TEXT, FIELD(model), 0, 0, NULL, ON(RUN) | ON(SERVE) | ON(TOKENIZE) | ON(LOGITS) | ON(BENCH),
      "a .gguf file, a model folder, or a name that `fathom fetch` lists (default: the small one named \"default\")"},
 
     {"prompt", 'p', "TEXT", OPTION_TEXT, FIELD(prompt), 0, 0, NULL, ON(RUN),
@@ -47,10 +47,27 @@ const struct option_row option_rows[] = {
      "system message: how the model should behave"},
     {"raw", 0, NULL, OPTION_FLAG, FIELD(raw), 0, 0, NULL, ON(RUN),
      "continue the prompt as it stands, without the chat format"},
-    {"format", 0, "FORMAT", OPTION_TEXT, FIELD(format), 0, 0, NULL, ON(RUN),
+    {"format", 0, "FORMAT", OPTION_TEXT, FIELD(format), 0, 0, NULL, ON(RUN) | ON(SERVE),
      "chat format to use instead of the model's own; a wrong name lists them"},
     {"no-think", 0, NULL, OPTION_FLAG, FIELD(no_think), 0, 0, NULL, ON(RUN),
      "ask a reasoning model to answer at once"},
+
+    {"host", 0, "ADDRESS", OPTION_TEXT, FIELD(host), 0, 0, "127.0.0.1", ON(SERVE),
+     "numeric address to listen on; one that others can reach needs --api-keys or FATHOM_API_KEY"},
+    {"port", 0, "PORT", OPTION_INT, FIELD(port), 0, 65535, "8080", ON(SERVE),
+     "port to listen on; 0: any free one, which is printed"},
+    {"slots", 0, "N", OPTION_INT, FIELD(n_slots), 1, 64, "4", ON(SERVE),
+     "conversations that are answered, and kept, at a time; each takes the memory of a context"},
+    {"name", 0, "NAME", OPTION_TEXT, FIELD(model_name), 0, 0, NULL, ON(SERVE),
+     "how the model is called in answers (default: the name of its file)"},
+    {"api-keys", 0, "FILE", OPTION_TEXT, FIELD(api_keys), 0, 0, NULL, ON(SERVE),
+     "ask for a key: lines that begin with the SHA-256 of one, as sha256sum prints it; FATHOM_API_KEY adds one by itself"},
+    {"allow-host", 0, "LIST", OPTION_TEXT, FIELD(allow_host), 0, 0, NULL, ON(SERVE),
+     "names, separated by commas, that the server also answers to, beside localhost and its address"},
+    {"allow-origin", 0, "LIST", OPTION_TEXT, FIELD(allow_origin), 0, 0, NULL, ON(SERVE),
+     "web origins, such as https://chat.example, whose pages may use the server"},
+    {"check", 0, NULL, OPTION_FLAG, FIELD(check), 0, 0, NULL, ON(SERVE),
+     "open the model, print the routes and limits, and exit"},
 
     {"special", 0, NULL, OPTION_FLAG, FIELD(special), 0, 0, NULL, ON(TOKENIZE),
      "read and print control tokens such as <|im_start|>; else they are plain text, and dropped by --decode"},
@@ -98,9 +115,9 @@ const struct option_row option_rows[] = {
     {"json", 0, NULL, OPTION_FLAG, FIELD(json), 0, 0, NULL, ON(BENCH),
      "print one JSON object"},
 
-    {"ctx", 'c', "N", OPTION_INT, FIELD(n_ctx), 0, 1 << 30, "0", ON(RUN) | ON(INSPECT),
+    {"ctx", 'c', "N", OPTION_INT, FIELD(n_ctx), 0, 1 << 30, "0", ON(RUN) | ON(SERVE) | ON(INSPECT),
      "context length in tokens; 0: the model's own, less if memory is short"},
-    {"rewind", 0, "N", OPTION_INT, FIELD(n_rewind), 0, 1 << 20, "0", ON(RUN) | ON(INSPECT),
+    {"rewind", 0, "N", OPTION_INT, FIELD(n_rewind), 0, 1 << 20, "0", ON(RUN) | ON(SERVE) | ON(INSPECT),
      "DeepSeek V4: an edited turn at most N tokens back costs no reading again; 0: 256"},
     {"ram", 0, "SIZE", OPTION_SIZE, FIELD(ram_bytes), 0, 0, NULL, runs_model | ON(INSPECT),
      "memory the model may use, such as 800M or 12G (default: what is free)"},

@@ -2,6 +2,7 @@
 #include "runtime.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ static void add_hint(const struct options *o, struct error *err)
                             : "end other programs, or take a smaller model");
 }
 
-int runtime_open(struct runtime *r, const struct options *o, struct error *err)
+int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, struct error *err)
 {
     *r = (struct runtime){0};
     buf_init(&r->path, 4096);
@@ -44,6 +45,7 @@ int runtime_open(struct runtime *r, const struct options *o, struct error *err)
                                 .isa = o->isa,
                                 .ram_bytes = o->ram_bytes,
                                 .n_ctx = o->n_ctx,
+                                .n_sessions = n_sessions,
                                 .n_rewind = o->n_rewind};
     int rc = numerics_parse(&eo.numerics, o->numerics, err);
     if (rc == STATUS_OK) rc = model_resolve(&r->path, o->model, &r->row, err);
@@ -52,9 +54,36 @@ int runtime_open(struct runtime *r, const struct options *o, struct error *err)
     rc = engine_open(&r->engine, buf_cstr(&r->path), &eo, err);
     if (rc == STATUS_NOMEM) add_hint(o, err);
     if (rc == STATUS_OK) rc = tokenizer_open(&r->tokenizer, engine_checkpoint(r->engine), err);
-    if (rc == STATUS_OK) rc = session_open(&r->session, r->engine, err);
     r->load_s = clock_s() - start;
     return rc;
+}
+
+int runtime_open(struct runtime *r, const struct options *o, struct error *err)
+{
+    int rc = runtime_open_engine(r, o, 1, err);
+    double start = clock_s();
+    if (rc == STATUS_OK) rc = session_open(&r->session, r->engine, err);
+    r->load_s += clock_s() - start;
+    return rc;
+}
+
+static double suggested(const struct metadata *m, const char *hf_key, const char *gguf_key, double row,
+                        double otherwise)
+{
+    double v;
+    if (metadata_float(&v, m, hf_key, 0, 100, NULL) == STATUS_OK) return v;
+    if (metadata_float(&v, m, gguf_key, 0, 100, NULL) == STATUS_OK) return v;
+    return row > 0 ? row : otherwise;
+}
+
+void runtime_sampling(const struct runtime *r, struct sampler_options *s)
+{
+    const struct metadata *m = checkpoint_metadata(engine_checkpoint(r->engine));
+    s->temperature = (float)suggested(m, "generation.temperature", "general.sampling.temp",
+                                      r->row ? r->row->temperature : 0, (double)s->temperature);
+    s->top_p = (float)fmin(suggested(m, "generation.top_p", "general.sampling.top_p",
+                                     r->row ? r->row->top_p : 0, (double)s->top_p),
+                           1);
 }
 
 void runtime_close(struct runtime *r)

@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "models.h"
 #include "options.h"
+#include "sample/sampler.h"
 #include "text/tokenizer.h"
 
 struct runtime {
@@ -20,7 +21,12 @@ struct runtime {
 /* Resolves --model (fetching a named one if needed) and opens everything. Call runtime_close in every case.
  */
 int runtime_open(struct runtime *r, const struct options *o, struct error *err);
+/* The same without a session, with memory planned for so many. */
+int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, struct error *err);
 void runtime_close(struct runtime *r);
+
+/* Sampling that suits the model: what its files say, else its row, else Fathom's own. */
+void runtime_sampling(const struct runtime *r, struct sampler_options *s);
 
 /* --numerics as the engine takes it; STATUS_RANGE for an unknown word. */
 int numerics_parse(enum numerics *out, const char *word, struct error *err);

@@ -89,7 +89,7 @@ enum chat_event_type {
     CHAT_EVENT_CALL,      /* a tool call begins: call is its index, text its name */
     CHAT_EVENT_ARGUMENTS, /* text: a piece of the call's arguments, JSON when all pieces are joined */
     CHAT_EVENT_CALL_END,  /* the call is complete */
-    CHAT_EVENT_STOP,      /* stop: the last event */
+    CHAT_EVENT_STOP,      /* stop: the last event; text: the stop string, if one ended the answer */
 };
 enum chat_stop {
     CHAT_STOP_END,       /* the model ended its turn */

@@ -198,7 +198,10 @@ static void feed_text(struct output *o, char c)
     struct str held = buf_view(&o->held);
     size_t n_match = 0, n_keep = 0;
     for (size_t i = 0; i < o->n_stops; i++) {
-        if (o->stops[i].n > n_match && str_ends(held, o->stops[i])) n_match = o->stops[i].n;
+        if (o->stops[i].n > n_match && str_ends(held, o->stops[i])) {
+            n_match = o->stops[i].n;
+            o->stop_string = o->stops[i];
+        }
         size_t n = overlap(held, o->stops[i]);
         if (n > n_keep) n_keep = n;
     }
@@ -330,6 +333,6 @@ int output_end(struct output *o, enum chat_stop reason, struct error *err)
     finish(o, reason);
     if (o->decoded.failed || o->held.failed || o->ready.failed || o->arguments.failed)
         return error_set(err, STATUS_NOMEM, "chat output: no memory for a piece of text");
-    o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_STOP, .stop = o->stop});
+    o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_STOP, .stop = o->stop, .text = o->stop_string});
     return STATUS_OK;
 }

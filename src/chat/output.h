@@ -33,7 +33,8 @@ struct output {
     size_t n_stops;
 
     enum output_state state;
-    enum chat_stop stop; /* OUTPUT_DONE: why */
+    enum chat_stop stop;    /* OUTPUT_DONE: why */
+    struct str stop_string; /* that ended the answer, or empty */
     struct detokenizer detokenizer;
     struct buf decoded; /* scratch: the text of one token */
     struct buf held;    /* may still become a tag, a stop string, or newlines to drop */

@@ -10,7 +10,7 @@ import subprocess
 from harness import EMULATOR, GGUF, TIMEOUT, TINY, Skip, built_with, check_clean, command, main, read_safetensors, refused, run
 
 HF = TINY / "tiny-hf"
-COMMANDS = ["run", "fetch", "inspect", "tokenize", "logits", "bench", "doctor", "data", "help", "completion"]
+COMMANDS = ["run", "serve", "fetch", "inspect", "tokenize", "logits", "bench", "doctor", "data", "help", "completion"]
 TEXT = "hello world, the naïve café: 1234 日本語 🙂\n\tint main(void) { return 0; }\n"
 
 

@@ -89,7 +89,7 @@ def libraries():
             continue
         for n, m in lines_of(f, r"#[ \t]*include[ \t]*<([^>]+)>", text(f)):
             owner = wraps.get(m[1])
-            if owner is None and re.match(r"(utf8proc|md4c|pcre2|openssl/|xxhash|zstd|curl/|sqlite3|jansson)", m[1]):
+            if owner is None and re.match(r"(utf8proc|md4c|pcre2|openssl/|xxhash|zstd|curl/|sqlite3|jansson|microhttpd)", m[1]):
                 yield f"{f}:{n}: <{m[1]}> is not in docs/dependencies.md"
             elif owner is not None and str(f) not in owner:
                 yield f"{f}:{n}: <{m[1]}> belongs to {', '.join(sorted(owner))}"

@@ -17,7 +17,7 @@
 #include "chat/json_python.h"
 #include "chat/output.h"
 #include "chat/texts.h"
-#include "sha256.h"
+#include "digest/sha256.h"
 
 /* ---- conversations out of JSON ---- */
 

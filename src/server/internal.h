@@ -1,0 +1,44 @@
+/* What the files of server/ share about the server itself. */
+#ifndef FATHOM_SERVER_INTERNAL_H
+#define FATHOM_SERVER_INTERNAL_H
+
+#include "server/http.h"
+#include "server/scheduler.h"
+#include "server/server.h"
+#include "server/task.h"
+
+struct server {
+    struct server_options o;
+    struct engine *engine;
+    const struct tokenizer *tokenizer;
+    struct scheduler *scheduler;
+    struct http *http;
+    double start_s;
+    atomic_bool draining;
+    atomic_ullong n_requests, n_refused; /* by guard or queue; counters alone */
+    atomic_ullong n_status[6];           /* by first digit */
+};
+
+struct route {
+    const char *method, *path;
+    enum api_family family;
+    void (*handle)(struct server *s, struct exchange *x);
+    unsigned flags;
+    const char *summary;
+};
+enum { ROUTE_OPEN = 1 /* no key is needed */, ROUTE_QUICK = 2 /* answers on the I/O thread */ };
+
+/* Handlers: api_*.c */
+void handle_chat(struct server *s, struct exchange *x);
+void handle_completions(struct server *s, struct exchange *x);
+void handle_responses(struct server *s, struct exchange *x);
+void handle_messages(struct server *s, struct exchange *x);
+void handle_count_tokens(struct server *s, struct exchange *x);
+void handle_models(struct server *s, struct exchange *x);
+void handle_embeddings(struct server *s, struct exchange *x);
+void handle_tokenize(struct server *s, struct exchange *x);
+void handle_detokenize(struct server *s, struct exchange *x);
+void handle_health(struct server *s, struct exchange *x);
+void handle_metrics(struct server *s, struct exchange *x);
+
+#endif

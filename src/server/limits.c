@@ -1,0 +1,23 @@
+/* The table of limits. */
+#include "server/limits.h"
+
+#include <stddef.h>
+
+const struct limit_row limit_rows[] = {
+    {"body", LIMIT_BODY_BYTES, "bytes of a request's body"},
+    {"headers", LIMIT_HEADER_BYTES, "bytes of request line and headers together"},
+    {"nesting", LIMIT_NESTING, "levels of a JSON body"},
+    {"messages", LIMIT_MESSAGES, "messages or input items of a request"},
+    {"tools", LIMIT_TOOLS, "tools of a request"},
+    {"calls", LIMIT_CALLS, "tool calls of one answer or of one message"},
+    {"stops", LIMIT_STOPS, "stop strings of a request"},
+    {"stop length", LIMIT_STOP_BYTES, "bytes of a stop string"},
+    {"choices", LIMIT_CHOICES, "answers of one request (n times prompts)"},
+    {"top logprobs", LIMIT_TOP_LOGPROBS, "alternatives per token"},
+    {"biases", LIMIT_BIASES, "entries of logit_bias"},
+    {"queue", LIMIT_QUEUE, "requests that wait for a slot; beyond it: 429"},
+    {"connections", LIMIT_CONNECTIONS, "open at a time"},
+    {"idle", LIMIT_IDLE_S, "seconds without a byte before a connection is closed"},
+    {"drain", LIMIT_DRAIN_S, "seconds that answers have to end after SIGTERM"},
+    {NULL, 0, NULL},
+};

@@ -1,0 +1,235 @@
+/* The server as a whole: routes, guards, start and end. */
+#include "server/internal.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "server/limits.h"
+
+enum { N_WORKERS = 2 };
+
+// clang-format off
+static const struct route routes[] = {
+    {"POST", "/v1/chat/completions", FAMILY_OPENAI, handle_chat, 0, "OpenAI chat, with DeepSeek's additions"},
+    {"POST", "/v1/completions", FAMILY_OPENAI, handle_completions, 0, "text completion, fill in the middle, scoring"},
+    {"POST", "/v1/messages", FAMILY_ANTHROPIC, handle_messages, 0, "Anthropic messages"},
+    {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, 0, "tokens of a messages request"},
+    {"GET", "/v1/models", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "the model that is served"},
+    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, 0, "not for generative models: says so"},
+    {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, 0, "text to token ids"},
+    {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, 0, "token ids to text"},
+    {"GET", "/health", FAMILY_OPENAI, handle_health, ROUTE_QUICK | ROUTE_OPEN, "whether requests are taken"},
+    {"GET", "/metrics", FAMILY_OPENAI, handle_metrics, ROUTE_QUICK, "figures for Prometheus"},
+};
+// clang-format on
+enum { N_ROUTES = sizeof routes / sizeof *routes };
+
+bool server_route(int i, const char **method, const char **path, const char **summary)
+{
+    if (i < 0 || i >= N_ROUTES) return false;
+    *method = routes[i].method;
+    *path = routes[i].path;
+    *summary = routes[i].summary;
+    return true;
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- requests ---- */
+
+/* The path as the table has it: clients put the API under bases of their own. */
+static const char *canonical(const char *path, char *space, size_t size)
+{
+    static const char *const bases[] = {"/anthropic", "/beta"};
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        size_t n = strlen(bases[i]);
+        if (strncmp(path, bases[i], n) == 0 && path[n] == '/') path += n;
+    }
+    for (int i = 0; i < N_ROUTES; i++)
+        if (strcmp(path, routes[i].path) == 0) return path;
+    snprintf(space, size, "/v1%s", path);
+    return space;
+}
+
+static const struct route *find_route(struct exchange *x, struct problem *p)
+{
+    char space[256];
+    const char *path = exchange_path(x), *method = exchange_method(x);
+    if (strcmp(method, "HEAD") == 0) method = "GET";
+    if (path[0] != '/' || strlen(path) > 200) {
+        problem_set(p, 400, NULL, NULL, "the request line must have a path of at most 200 characters");
+        return NULL;
+    }
+    const char *name = canonical(path, space, sizeof space), *other = NULL;
+    bool is_model = strncmp(name, "/v1/models/", 11) == 0;
+    if (is_model) name = "/v1/models";
+    for (int i = 0; i < N_ROUTES; i++) {
+        if (strcmp(name, routes[i].path) != 0) continue;
+        if (strcmp(method, routes[i].method) == 0) return &routes[i];
+        other = routes[i].method;
+    }
+    if (other) {
+        exchange_add_header(x, "Allow", other);
+        problem_set(p, 405, NULL, NULL, "%s takes %s, not %s", path, other, exchange_method(x));
+    } else {
+        problem_set(p, 404, NULL, NULL, "nothing is served at %s", path);
+    }
+    return NULL;
+}
+
+static bool check_length(struct exchange *x, struct problem *p)
+{
+    int n_length, n_coding;
+    const char *length = exchange_header(x, "Content-Length", &n_length);
+    const char *coding = exchange_header(x, "Transfer-Encoding", &n_coding);
+    const char *encoding = exchange_header(x, "Content-Encoding", NULL);
+    if (n_length > 1 || n_coding > 1 || (length && coding))
+        return problem_set(p, 400, NULL, NULL, "the length of the body is given more than once");
+    if (length) { /* digits alone: other servers in front may read a sign or a list differently */
+        size_t n = strspn(length, "0123456789");
+        if (n == 0 || length[n]) return problem_set(p, 400, NULL, NULL, "Content-Length must be a number");
+        if (n > 12 || strtoull(length, NULL, 10) > LIMIT_BODY_BYTES)
+            return problem_set(p, 413, NULL, NULL, "the body is larger than %d bytes", LIMIT_BODY_BYTES);
+    }
+    if (encoding && strcmp(encoding, "identity") != 0)
+        return problem_set(p, 415, NULL, NULL, "Content-Encoding %.40s is not supported; send the body plain",
+                           encoding);
+    return true;
+}
+
+static bool check_guard(struct server *s, struct exchange *x, bool needs_key, uint64_t *owner,
+                        struct problem *p)
+{
+    int n_host;
+    const char *host = exchange_header(x, "Host", &n_host);
+    switch (guard_check(s->o.guard, host, n_host, exchange_header(x, "Origin", NULL),
+                        exchange_header(x, "Sec-Fetch-Site", NULL), exchange_header(x, "Authorization", NULL),
+                        exchange_header(x, "x-api-key", NULL), needs_key, owner)) {
+    case GUARD_OK: return true;
+    case GUARD_BAD_HOST:
+        return problem_set(
+            p, 403, NULL, NULL,
+            "this server does not answer to the name in the Host header; allow it with --allow-host");
+    case GUARD_BAD_ORIGIN:
+        return problem_set(p, 403, NULL, NULL,
+                           "pages of this origin may not use the server; allow it with --allow-origin");
+    case GUARD_NO_KEY:
+        return problem_set(
+            p, 401, "invalid_api_key", NULL,
+            "a valid API key is needed, as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
+    }
+    return false;
+}
+
+static bool on_headers(void *ctx, struct exchange *x)
+{
+    struct server *s = ctx;
+    struct problem p = {0}, unknown = {0};
+    uint64_t owner = 0;
+    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
+    const struct route *r = find_route(x, &unknown);
+    bool ok = check_guard(s, x, !r || !(r->flags & ROUTE_OPEN), &owner, &p); /* before what exists is told */
+    if (ok && !r) ok = false, p = unknown;
+    if (ok) ok = check_length(x, &p);
+    if (ok && !(r->flags & ROUTE_OPEN) && atomic_load_explicit(&s->draining, memory_order_relaxed))
+        ok = problem_set(&p, 503, NULL, NULL, "the server is shutting down");
+    enum api_family family = r ? r->family : FAMILY_OPENAI;
+    if (exchange_header(x, "anthropic-version", NULL)) family = FAMILY_ANTHROPIC;
+    if (!ok) {
+        atomic_fetch_add_explicit(&s->n_refused, 1, memory_order_relaxed);
+        problem_respond(x, &p, family);
+        return false;
+    }
+    exchange_set_tag(x, r, owner);
+    if (r->flags & ROUTE_QUICK) exchange_answer_inline(x);
+    return true;
+}
+
+static void on_request(void *ctx, struct exchange *x)
+{
+    const struct route *r = exchange_route(x);
+    r->handle(ctx, x);
+}
+
+static void on_end(void *ctx, struct exchange *x)
+{
+    struct server *s = ctx;
+    int status = exchange_status(x);
+    if (status >= 100 && status < 600)
+        atomic_fetch_add_explicit(&s->n_status[status / 100], 1, memory_order_relaxed);
+    if (!s->o.log) return;
+    char line[320];
+    const struct route *r = exchange_route(x);
+    snprintf(line, sizeof line, "%s %s %s %d", exchange_id(x), exchange_method(x), r ? r->path : "-", status);
+    s->o.log(s->o.log_ctx, line);
+}
+
+/* ---- start and end ---- */
+
+int server_open(struct server **out, struct engine *e, const struct tokenizer *t,
+                const struct server_options *o, struct error *err)
+{
+    *out = NULL;
+    struct server *s = calloc(1, sizeof *s);
+    if (!s) return error_set(err, STATUS_NOMEM, "server: no memory");
+    s->o = *o;
+    s->engine = e;
+    s->tokenizer = t;
+    s->start_s = now_s();
+    struct scheduler_options so = {.n_slots = o->n_slots, .n_queue = LIMIT_QUEUE};
+    int rc = scheduler_open(&s->scheduler, e, t, &so, err);
+    struct http_options ho = {.address = o->address,
+                              .port = o->port,
+                              .max_body_bytes = LIMIT_BODY_BYTES,
+                              .max_connections = LIMIT_CONNECTIONS,
+                              .timeout_s = LIMIT_IDLE_S,
+                              .n_workers = N_WORKERS,
+                              .on_headers = on_headers,
+                              .on_request = on_request,
+                              .on_end = on_end,
+                              .ctx = s};
+    if (rc == STATUS_OK) rc = http_open(&s->http, &ho, err);
+    if (rc == STATUS_OK)
+        *out = s;
+    else
+        server_close(s);
+    return rc;
+}
+
+int server_port(const struct server *s)
+{
+    return http_port(s->http);
+}
+
+static int n_busy(struct server *s)
+{
+    struct scheduler_stats stats;
+    scheduler_read_stats(s->scheduler, &stats);
+    return stats.n_running + stats.n_queued;
+}
+
+int server_drain(struct server *s, int timeout_s, const atomic_bool *stop)
+{
+    atomic_store_explicit(&s->draining, true, memory_order_relaxed);
+    http_quiesce(s->http);
+    double end_s = now_s() + timeout_s;
+    while (n_busy(s) > 0 && now_s() < end_s && !(stop && atomic_load_explicit(stop, memory_order_relaxed)))
+        usleep(20000);
+    return n_busy(s);
+}
+
+void server_close(struct server *s)
+{
+    if (!s) return;
+    atomic_store_explicit(&s->draining, true, memory_order_relaxed);
+    /* Every answer is given or refused before the connections are closed, which waits for what is unsent. */
+    scheduler_stop(s->scheduler);
+    http_close(s->http);
+    scheduler_close(s->scheduler);
+    free(s);
+}

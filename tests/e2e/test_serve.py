@@ -1,0 +1,467 @@
+#!/usr/bin/env python3
+"""fathom serve over its socket, with a tiny model: the shapes of answers and errors, streams, limits, hostile HTTP.
+
+    test_serve.py FATHOM TINY_MODELS [EMULATOR...]"""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from harness import EMULATOR, FATHOM, GGUF, check_clean, main, refused, run
+
+WAIT = 60
+
+
+class Server:
+    """A running server; the same one serves most cases."""
+
+    def __init__(self, *args, model=GGUF, env=None, program=None):
+        self.process = subprocess.Popen([*EMULATOR, program or FATHOM, "serve", "-m", model, "--port", "0", *map(str, args)],
+                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
+        self.log = []
+        self.port = None
+        threading.Thread(target=self.read, daemon=True).start()
+        end = time.monotonic() + WAIT
+        while self.port is None:
+            assert self.process.poll() is None and time.monotonic() < end, f"the server did not start: {self.log}"
+            time.sleep(0.01)
+
+    def read(self):
+        for line in self.process.stderr:
+            line = line.decode(errors="replace")
+            self.log.append(line)
+            found = re.search(r"on http://\S+:(\d+),", line)
+            if found:
+                self.port = int(found[1])
+
+    def stop(self, signal_number=signal.SIGTERM, code=0):
+        self.process.send_signal(signal_number)
+        found = self.process.wait(WAIT)
+        time.sleep(0.05)
+        check_clean("".join(self.log).encode(), "serve")
+        assert found == code, f"exit {found}: {self.log[-5:]}"
+
+    def request(self, method, path, body=None, headers=None, timeout=WAIT):
+        """(status, headers, body bytes)"""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            c.request(method, path, body if body is None or isinstance(body, (bytes, str)) else json.dumps(body), headers or {})
+            r = c.getresponse()
+            return r.status, dict(r.getheaders()), r.read()
+        finally:
+            c.close()
+
+    def post(self, path, body, code=200, **more):
+        status, _, text = self.request("POST", path, body, **more)
+        assert status == code, f"{path}: {status}, expected {code}: {text[:400]!r}"
+        return json.loads(text)
+
+    def stream(self, path, body, **more):
+        """The events of a stream: (event name or None, data)."""
+        status, headers, text = self.request("POST", path, {**body, "stream": True}, **more)
+        assert status == 200, f"{path}: {status}: {text[:400]!r}"
+        assert headers["Content-Type"].startswith("text/event-stream"), headers
+        return events_of(text)
+
+    def raw(self, data, timeout=10):
+        """Sends bytes, returns all that comes back until the server closes or nothing comes for a while."""
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+        s.settimeout(timeout)
+        try:
+            s.sendall(data)
+            got = b""
+            while True:
+                try:
+                    more = s.recv(65536)
+                except (TimeoutError, ConnectionResetError):
+                    return got
+                if not more:
+                    return got
+                got += more
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+        finally:
+            s.close()
+
+    def metric(self, name):
+        _, _, text = self.request("GET", "/metrics")
+        return float(re.search(rf"^fathom_{name} (\S+)$", text.decode(), re.M)[1])
+
+    def wait_metric(self, name, value, seconds=10):
+        end = time.monotonic() + seconds
+        while self.metric(name) != value:
+            assert time.monotonic() < end, f"{name} is {self.metric(name)}, not {value}"
+            time.sleep(0.02)
+
+
+def events_of(text):
+    events = []
+    for block in text.decode().split("\n\n"):
+        name, data = None, None
+        for line in block.splitlines():
+            if line.startswith("event: "):
+                name = line[7:]
+            elif line.startswith("data: "):
+                data = line[6:]
+            else:
+                assert line.startswith(":"), f"not a line of an event: {line!r}"
+        if data is not None:
+            events.append((name, data if data == "[DONE]" else json.loads(data)))
+    return events
+
+
+SERVER = None
+HELLO = [{"role": "user", "content": "hello"}]
+CHAT = {"messages": HELLO, "max_tokens": 12, "temperature": 0}
+
+
+def server():
+    global SERVER
+    if SERVER is None:
+        SERVER = Server("--slots", 3, "-t", 1)
+    return SERVER
+
+
+def content(events):
+    return "".join(e["choices"][0]["delta"].get("content") or "" for _, e in events if e != "[DONE]" and e["choices"])
+
+
+def chat_answers_whole_and_streamed(folder):
+    s = server()
+    whole = s.post("/v1/chat/completions", CHAT)
+    choice = whole["choices"][0]
+    assert whole["object"] == "chat.completion" and choice["finish_reason"] == "length", whole
+    assert whole["usage"]["completion_tokens"] == 12, whole["usage"]
+    assert whole["usage"]["prompt_cache_hit_tokens"] + whole["usage"]["prompt_cache_miss_tokens"] == whole["usage"]["prompt_tokens"]
+    assert "tool_calls" not in choice["message"] and "reasoning_content" not in choice["message"]
+    events = s.stream("/v1/chat/completions", {**CHAT, "stream_options": {"include_usage": True}})
+    assert events[-1] == (None, "[DONE]") and all(name is None for name, _ in events)
+    chunks = [e for _, e in events[:-1]]
+    assert len({(c["id"], c["created"], c["model"]) for c in chunks}) == 1
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["completion_tokens"] == 12
+    assert chunks[-2]["choices"][0]["finish_reason"] == "length" and chunks[-2]["usage"] is None
+    assert content(events) == choice["message"]["content"]
+    assert s.post("/v1/chat/completions", {**CHAT, "n": 3})["choices"][2]["message"]["content"] == choice["message"]["content"]
+
+
+def stop_strings_end_the_answer(folder):
+    s = server()
+    text = s.post("/v1/chat/completions", CHAT)["choices"][0]["message"]["content"]
+    middle = text[3:5]
+    got = s.post("/v1/chat/completions", {**CHAT, "stop": [middle, ""]})["choices"][0]
+    assert got["message"]["content"] == text[:text.index(middle)] and got["finish_reason"] == "stop", got
+    m = s.post("/v1/messages", {"messages": HELLO, "max_tokens": 12, "temperature": 0, "stop_sequences": [middle, "unseen"]})
+    assert m["stop_reason"] == "stop_sequence" and m["stop_sequence"] == middle, m
+
+
+def messages_stream_in_order(folder):
+    s = server()
+    body = {"messages": HELLO, "max_tokens": 12, "temperature": 0, "model": "claude-x"}
+    whole = s.post("/v1/messages", body)
+    assert whole["type"] == "message" and whole["model"] == "claude-x" and whole["stop_reason"] == "max_tokens", whole
+    u = whole["usage"]
+    count = s.post("/v1/messages/count_tokens", body)["input_tokens"]
+    assert u["input_tokens"] + u["cache_read_input_tokens"] + u["cache_creation_input_tokens"] == count
+    events = s.stream("/v1/messages?beta=true", body)
+    assert all(name == e["type"] for name, e in events)
+    names = [n for n, _ in events]
+    assert names[:3] == ["message_start", "ping", "content_block_start"], names
+    assert names[-3:] == ["content_block_stop", "message_delta", "message_stop"], names
+    text = "".join(e["delta"]["text"] for n, e in events if n == "content_block_delta")
+    assert text == whole["content"][0]["text"]
+    assert events[-2][1]["usage"]["output_tokens"] == 12 and events[-2][1]["delta"]["stop_reason"] == "max_tokens"
+    assert s.post("/anthropic/v1/messages", body)["content"] == whole["content"]
+
+
+def completions_take_text_ids_and_score(folder):
+    s = server()
+    ids = s.post("/tokenize", {"content": "hello world the"})["tokens"]
+    assert s.post("/detokenize", {"tokens": ids})["content"] == "hello world the"
+    body = {"prompt": "hello world the", "max_tokens": 5, "temperature": 0}
+    text = s.post("/v1/completions", body)["choices"][0]["text"]
+    both = s.post("/v1/completions", {**body, "prompt": [ids, ids[:2]], "n": 2})["choices"]
+    assert [c["index"] for c in both] == [0, 1, 2, 3] and both[0]["text"] == both[1]["text"] == text
+    scored = s.post("/v1/completions", {**body, "prompt": ids, "echo": True, "logprobs": 3})["choices"][0]
+    logprobs = scored["logprobs"]
+    assert scored["text"] == "hello world the" + text and len(logprobs["tokens"]) == len(ids) + 5
+    assert logprobs["token_logprobs"][0] is None and logprobs["top_logprobs"][0] is None
+    assert all(v <= max(top.values()) + 1e-6 for v, top in zip(logprobs["token_logprobs"][1:], logprobs["top_logprobs"][1:]))
+    assert logprobs["text_offset"][0] == 0 and logprobs["text_offset"] == sorted(logprobs["text_offset"])
+    only = s.post("/v1/completions", {**body, "prompt": ids, "echo": True, "logprobs": 1, "max_tokens": 0})
+    assert only["usage"]["completion_tokens"] == 0 and only["choices"][0]["text"] == "hello world the"
+    assert only["choices"][0]["logprobs"]["token_logprobs"] == logprobs["token_logprobs"][:len(ids)]
+    streamed = s.stream("/v1/completions", {**body, "echo": True})
+    assert "".join(e["choices"][0]["text"] for _, e in streamed[:-1]) == "hello world the" + text
+    s.post("/v1/completions", {**body, "suffix": "x"}, code=400)
+
+
+def logprobs_of_a_chat_add_up(folder):
+    s = server()
+    body = {**CHAT, "logprobs": True, "top_logprobs": 2}
+    choice = s.post("/v1/chat/completions", body)["choices"][0]
+    entries = choice["logprobs"]["content"]
+    assert len(entries) == 12 and all(len(e["top_logprobs"]) == 2 for e in entries)
+    assert bytes(b for e in entries for b in e["bytes"]).decode(errors="replace").startswith(choice["message"]["content"][:4])
+    assert all(e["logprob"] == e["top_logprobs"][0]["logprob"] for e in entries), "greedy takes the likeliest"
+    streamed = [t for _, e in s.stream("/v1/chat/completions", body)[:-1] for c in e["choices"] for t in (c["logprobs"] or {}).get("content", [])]
+    assert streamed == entries[:len(streamed)] and len(streamed) >= 10
+
+
+def errors_have_each_api_s_shape(folder):
+    s = server()
+    bad = [({}, "messages"), ({"messages": []}, "messages"), ({"messages": "x"}, "messages"), ({"messages": [{}]}, "messages[0].role"),
+           ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role"),
+           ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+           ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+           ({**CHAT, "temperature": 3}, "temperature"), ({**CHAT, "temperature": "hot"}, "temperature"), ({**CHAT, "top_p": -0.1}, "top_p"),
+           ({**CHAT, "max_tokens": 0}, "max_tokens"), ({**CHAT, "max_tokens": -1}, "max_tokens"), ({**CHAT, "max_tokens": 2 ** 53}, "max_tokens"),
+           ({**CHAT, "max_tokens": 1.5}, "max_tokens"), ({**CHAT, "n": 0}, "n"), ({**CHAT, "n": 10 ** 6}, "n"), ({**CHAT, "stop": 5}, "stop"),
+           ({**CHAT, "stop": ["x"] * 17}, "stop"), ({**CHAT, "stop": "x" * 257}, "stop"), ({**CHAT, "top_logprobs": 21}, "top_logprobs"),
+           ({**CHAT, "logit_bias": {"x": 1}}, "logit_bias"), ({**CHAT, "logit_bias": {"-1": 1}}, "logit_bias"),
+           ({**CHAT, "logit_bias": {"99999999": 1}}, "logit_bias"), ({**CHAT, "stream": "yes"}, "stream"), ({**CHAT, "tools": {}}, "tools"),
+           ({**CHAT, "tools": [{"type": "function"}]}, "tools[0]"), ({**CHAT, "tool_choice": "perhaps"}, "tool_choice"),
+           ({**CHAT, "tool_choice": "required"}, "tool_choice"), ({**CHAT, "reasoning_effort": "some"}, "reasoning_effort"),
+           ({**CHAT, "response_format": {"type": "yaml"}}, "response_format"), ({**CHAT, "seed": "x"}, "seed"),
+           ({**CHAT, "thinking": {"type": "maybe"}}, "thinking.type")]
+    for body, param in bad:
+        e = s.post("/v1/chat/completions", body, code=400)["error"]
+        assert e["param"] == param and e["type"] == "invalid_request_error" and set(e) == {"message", "type", "param", "code"}, (body, e)
+        assert isinstance(e["message"], str) and len(e["message"]) > 10
+    for body in ({}, {"messages": []}, {"messages": [{"role": "x", "content": ""}]}, {"messages": HELLO, "temperature": 9},
+                 {"messages": [{"role": "user", "content": [{"type": "mystery"}]}]}, {"messages": HELLO, "tool_choice": {"type": "x"}}):
+        e = s.post("/v1/messages", body, code=400)
+        assert e["type"] == "error" and e["error"]["type"] == "invalid_request_error" and e["request_id"].startswith("req_"), e
+    for path in ("/v1/chat/completions", "/v1/messages", "/v1/completions", "/tokenize", "/detokenize"):
+        for body in ("", "[]", "{", "null", '{"a":1}x', b'{"a":"\xff"}', "[" * 100000):
+            assert s.post(path, body, code=400)["error"]["message"]
+    for body in ({"prompt": 5}, {"prompt": [[5, -1]]}, {"prompt": [10 ** 9]}, {"prompt": ["a"] * 200}, {"prompt": []}):
+        s.post("/v1/completions", body, code=400)
+    long = s.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "x y " * 20000}]}, code=400)["error"]
+    assert long["code"] == "context_length_exceeded" and "prompt is too long" in long["message"], long
+    status, headers, _ = s.request("GET", "/v1/chat/completions")
+    assert status == 405 and headers["Allow"] == "POST"
+    assert s.request("GET", "/nowhere")[0] == 404 and s.request("GET", "/v1/models/other")[0] == 404
+    assert s.request("POST", "/v1/embeddings", {"input": "x"})[0] == 501
+    assert s.request("POST", "/v1/chat/completions", CHAT, headers={"Content-Encoding": "gzip"})[0] == 415
+
+
+def unknown_members_and_nulls_are_ignored(folder):
+    s = server()
+    body = {**CHAT, "service_tier": "auto", "metadata": {"a": [1]}, "tools": None, "stop": None, "n": None, "seed": None, "logit_bias": None,
+            "user": "x", "store": False, "zzz": {"deep": {}}, "top_k": -1, "thinking": {"type": "adaptive", "budget_tokens": 5}}
+    assert s.post("/chat/completions", body)["choices"][0]["message"]["content"]
+    assert s.post("/beta/completions", {"prompt": "x", "max_tokens": 1})["choices"]
+
+
+def second_turns_are_not_read_again(folder):
+    s = server()
+    first = [{"role": "user", "content": "hello world " * 300}]
+    a = s.post("/v1/chat/completions", {**CHAT, "messages": first})
+    second = first + [a["choices"][0]["message"], {"role": "user", "content": "more"}]
+    b = s.post("/v1/chat/completions", {**CHAT, "messages": second})["usage"]
+    new = b["prompt_tokens"] - a["usage"]["prompt_tokens"]  # the answer, whose bytes need not be text, and what follows it
+    assert b["prompt_tokens"] > 600 and b["prompt_cache_miss_tokens"] <= new, (a["usage"], b)
+
+
+def neighbours_do_not_change_an_answer(folder):
+    s = server()
+    bodies = [{**CHAT, "messages": [{"role": "user", "content": f"hello {i} " + "the world of " * (i * 5)}], "max_tokens": 10 + i} for i in range(8)]
+    alone = [s.post("/v1/chat/completions", b)["choices"][0]["message"]["content"] for b in bodies]
+    together = [None] * len(bodies)
+
+    def ask(i):
+        together[i] = s.post("/v1/chat/completions", bodies[i])["choices"][0]["message"]["content"]
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(bodies))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert together == alone
+
+
+def the_seed_decides(folder):
+    s = server()
+    body = {**CHAT, "temperature": 1, "seed": 5, "max_tokens": 20}
+    texts = {s.post("/v1/chat/completions", {**body, "seed": seed})["choices"][0]["message"]["content"] for seed in (5, 5, 5, 6)}
+    assert len(texts) == 2
+
+
+def a_client_that_leaves_ends_its_work(folder):
+    s = server()
+    before = s.metric("jobs_cancelled_total")
+    for half_close in (False, True):
+        c = socket.create_connection(("127.0.0.1", s.port))
+        body = json.dumps({"messages": HELLO, "max_tokens": 14000, "stream": not half_close, "temperature": 0})
+        c.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        s.wait_metric("jobs_running", 1)
+        if half_close:
+            c.shutdown(socket.SHUT_WR)
+            s.wait_metric("jobs_running", 0, 2)
+        c.close()
+        s.wait_metric("jobs_running", 0, 2)
+    assert s.metric("jobs_cancelled_total") == before + 2
+
+
+def a_reader_that_does_not_read_is_not_waited_for(folder):
+    s = server()
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.connect(("127.0.0.1", s.port))
+    body = json.dumps({"messages": HELLO, "max_tokens": 15000, "stream": True, "temperature": 0})
+    c.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    s.wait_metric("jobs_running", 1)
+    assert s.post("/v1/chat/completions", CHAT)["choices"]
+    c.close()
+    s.wait_metric("jobs_running", 0, 5)
+
+
+def hosts_and_origins_are_checked(folder):
+    s = server()
+    for headers in ({"Host": "evil.test"}, {"Host": f"evil.test:{s.port}"}, {"Origin": "http://evil.test"}, {"Origin": "null"},
+                    {"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://localhost:1"}):
+        for method, path in (("POST", "/v1/chat/completions"), ("GET", "/health"), ("GET", "/nowhere")):
+            status, _, text = s.request(method, path, CHAT if method == "POST" else None, headers=headers)
+            assert status == 403 and "error" in json.loads(text), (headers, path, status)
+    assert b" 400 " in s.raw(b"GET /health HTTP/1.1\r\n\r\n", 2).splitlines()[0]
+    assert s.request("GET", "/health", headers={"Host": "localhost", "Origin": "http://localhost"})[0] == 200
+
+
+def ambiguous_requests_are_refused(folder):
+    """Each must be answered with 4xx or a closed connection, and what stands behind it must not be taken for a request."""
+    s = server()
+    body = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    post = b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\n"
+    cases = [post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + body,
+             post + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello" + body, post + b"Content-Length: 5, 5\r\n\r\nhello" + body,
+             post + b"Content-Length: +5\r\n\r\nhello" + body, post + b"Content-Length: -1\r\n\r\n" + body,
+             post + b"Content-Length: 0x5\r\n\r\nhello" + body, post + b"Content-Length: 5 5\r\n\r\nhello" + body,
+             post + b"Content-Length: 99999999999999999999\r\n\r\nhello" + body, post + b"Content-Length: \r\n\r\n" + body,
+             post + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + body, post + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + body,
+             post + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n" + body, post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n" + body,
+             post + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n\r\n" + body, post + b"Content-Length : 5\r\n\r\nhello" + body,
+             b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\n\r\n", b"GET http://evil.test/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+             b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100000 + b"\r\n\r\n", b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+             b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 20000 + b"\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+             b"\x00" * 200, b"GET\r\n\r\n", b"GET /health\r\n\r\n", b"get /health HTTP/1.1\r\nHost: localhost\r\n\r\n", os.urandom(500) + b"\r\n\r\n"]
+    for data in cases:
+        got = s.raw(data, 1)
+        statuses = [int(m) for m in re.findall(rb"^HTTP/1\.[01] (\d+) ", got, re.M)]
+        assert all(400 <= x < 600 for x in statuses) and len(statuses) <= 2, (data[:90], got[:200])
+    assert s.request("GET", "/health")[0] == 200
+
+
+def pieces_of_a_request_may_come_at_any_time(folder):
+    s = server()
+    body = json.dumps({"content": "hello world"})
+    whole = f"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    chunked = b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(
+        b"1\r\n%c\r\n" % c for c in body.encode()) + b"0\r\n\r\n"
+    expected = None
+    for data in (whole, chunked):
+        for step in (1, 7, len(data)):
+            c = socket.create_connection(("127.0.0.1", s.port), timeout=WAIT)
+            c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for i in range(0, len(data), step):
+                c.sendall(data[i:i + step])
+            got = b""
+            while True:
+                more = c.recv(65536)
+                if not more:
+                    break
+                got += more
+            answer = json.loads(got[got.index(b"\r\n\r\n") + 4:])
+            expected = expected or answer
+            assert answer == expected and answer["count"] == 2, answer
+
+
+def too_large_is_refused_before_it_is_read(folder):
+    s = server()
+    got = s.raw(b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000000\r\n\r\n{", 2)
+    assert got.startswith(b"HTTP/1.1 413 "), got[:100]
+
+
+def keys_are_asked_for_everywhere(folder):
+    key = "a-long-enough-key-0123456789"
+    s = Server("-t", 1, env={"FATHOM_API_KEY": key})
+    routes = [("POST", p) for p in ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/messages/count_tokens", "/tokenize",
+                                    "/detokenize", "/v1/embeddings")] + [("GET", p) for p in ("/v1/models", "/metrics", "/nowhere", "/v1/chat/completions")]
+    for method, path in routes:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {key}"}, {"Authorization": f"Bearer {key[:-1]}"},
+                        {"x-api-key": ""}, {"x-api-key": key + "x"}):
+            status, _, text = s.request(method, path, {} if method == "POST" else None, headers=headers)
+            assert status == 401, (method, path, headers, status)
+            assert json.loads(text)["error"]["type"] == "authentication_error"
+    assert s.request("GET", "/health")[0] == 200
+    for headers in ({"Authorization": f"Bearer {key}"}, {"x-api-key": key}):
+        assert s.request("GET", "/v1/models", headers=headers)[0] == 200
+        assert s.post("/v1/chat/completions", {**CHAT, "messages": [{"role": "user", "content": "sesame-prompt"}]}, headers=headers)["choices"]
+    s.stop()
+    log = "".join(s.log)
+    assert key not in log and "sesame" not in log, log
+    refused("serve", "-m", GGUF, "--host", "0.0.0.0", says="lets others in", env={k: v for k, v in os.environ.items() if k != "FATHOM_API_KEY"})
+
+
+def term_lets_answers_end_and_a_second_one_does_not(folder):
+    s = Server("-t", 1)
+    got = {}
+
+    def ask(name, n):
+        try:
+            got[name] = s.stream("/v1/chat/completions", {**CHAT, "max_tokens": n})
+        except (http.client.HTTPException, OSError) as e:
+            got[name] = e
+    t = threading.Thread(target=ask, args=("short", 3000))
+    t.start()
+    s.wait_metric("jobs_running", 1)
+    s.stop()
+    t.join()
+    assert got["short"][-1][1] == "[DONE]" and content(got["short"]), got
+    s = Server("-t", 1, "--ctx", 16000)
+    t = threading.Thread(target=ask, args=("long", 15000))
+    t.start()
+    s.wait_metric("jobs_running", 1)
+    s.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert s.process.poll() is None, "it waits for the answer"
+    start = time.monotonic()
+    s.stop()
+    t.join()
+    assert time.monotonic() - start < 5
+    assert isinstance(got["long"], Exception) or "error" in got["long"][-1][1], got["long"][-1]
+
+
+def check_prints_limits(folder):
+    done = run("serve", "-m", GGUF, "--check")
+    text = done.stdout.decode()
+    for word in ("/v1/chat/completions", "connections", "queue", "slots", "chatml"):
+        assert word in text, word
+
+
+def start_failures_are_one_line(folder):
+    refused("serve", "-m", "/nonexistent.gguf", says="nonexistent")
+    refused("serve", "-m", GGUF, "--host", "nonsense", says="--host nonsense")
+    s = server()
+    refused("serve", "-m", GGUF, "--port", str(s.port), says="cannot listen")
+    refused("serve", "--slots", "0", says="slots", code=2)
+
+
+def z_the_server_is_still_well(folder):
+    s = server()
+    assert s.request("GET", "/health")[0] == 200
+    s.wait_metric("jobs_running", 0)
+    s.stop(signal.SIGINT)
+
+
+main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_stream_in_order,
+      completions_take_text_ids_and_score, logprobs_of_a_chat_add_up, errors_have_each_api_s_shape,
+      unknown_members_and_nulls_are_ignored, second_turns_are_not_read_again, neighbours_do_not_change_an_answer,
+      the_seed_decides, a_client_that_leaves_ends_its_work, a_reader_that_does_not_read_is_not_waited_for,
+      hosts_and_origins_are_checked, ambiguous_requests_are_refused, pieces_of_a_request_may_come_at_any_time,
+      too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, term_lets_answers_end_and_a_second_one_does_not,
+      check_prints_limits, start_failures_are_one_line, z_the_server_is_still_well])
