@@ -1,12 +1,7 @@
-/* The list of architectures, and the choice among them. */
+/* The choice of the architecture. */
 #include "model/model.h"
 
 #include "base/buf.h"
-#include "model/deepseek_v4/v4.h"
-#include "model/llama/llama.h"
-
-const struct arch *const archs[] = {&arch_llama,    &arch_qwen2,       &arch_qwen3,
-                                    &arch_qwen3moe, &arch_deepseek_v4, NULL};
 
 static bool is_named(const struct arch *a, enum checkpoint_kind kind, struct str name)
 {

@@ -133,6 +133,19 @@ bool intake_content(struct intake *in, const char *place, const struct node *con
     return !in->p->status;
 }
 
+bool intake_parts(struct intake *in, const char *place, const struct node *parts, struct str *out)
+{
+    *out = STR("");
+    for (size_t i = 0; i < node_length(parts) && !in->p->status; i++) {
+        struct str text = STR("");
+        const struct node *part = node_type(parts) == NODE_ARRAY ? node_at(parts, i) : NULL;
+        if (node_type(part) != NODE_OBJECT)
+            return problem_set(in->p, 400, NULL, place, "%s must be an array of objects", place);
+        if (take_text(in->p, place, part, "text", &text)) *out = intake_join(in, *out, text);
+    }
+    return !in->p->status;
+}
+
 struct str intake_json(struct intake *in, const struct node *n)
 {
     struct buf text;

@@ -39,6 +39,8 @@ struct chat_message *intake_message(struct intake *in, enum chat_role role);
  * NULL: none. */
 bool intake_content(struct intake *in, const char *place, const struct node *content, const char *skip,
                     struct str *out);
+/* The texts of an array of objects with a member `text`, of whatever types. */
+bool intake_parts(struct intake *in, const char *place, const struct node *parts, struct str *out);
 struct str intake_join(struct intake *in, struct str a,
                        struct str b); /* by two newlines; empty texts leave none */
 /* A tool's function object. */

@@ -12,6 +12,7 @@ enum { N_WORKERS = 2 };
 static const struct route routes[] = {
     {"POST", "/v1/chat/completions", FAMILY_OPENAI, handle_chat, 0, "OpenAI chat, with DeepSeek's additions"},
     {"POST", "/v1/completions", FAMILY_OPENAI, handle_completions, 0, "text completion, fill in the middle, scoring"},
+    {"POST", "/v1/responses", FAMILY_OPENAI, handle_responses, 0, "OpenAI responses, without storage"},
     {"POST", "/v1/messages", FAMILY_ANTHROPIC, handle_messages, 0, "Anthropic messages"},
     {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, 0, "tokens of a messages request"},
     {"GET", "/v1/models", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "the model that is served"},
