@@ -9,7 +9,7 @@ export PREFIX DESTDIR
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
-	check-correctness check-v4 bench-peers lint format tidy fuzz install clean
+	check-correctness check-v4 check-clients bench-peers lint format tidy fuzz install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,13 @@ check-baseline: ## the plain build on an emulated CPU without AVX
 	@$(setup) packages build test check
 	@$(setup) build plain
 	@$(setup) test baseline
+
+check-clients: ## SDKs and coding agents against the server; installs them from PyPI and npm
+	@$(setup) packages build test
+	@$(setup) build plain
+	@mkdir -p build-clients
+	@tools/clients.sh build-clients
+	@meson test -C build clients --no-rebuild -v
 
 check-correctness: ## logits and token ids against other implementations
 	@$(setup) packages build test correctness

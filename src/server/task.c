@@ -321,8 +321,28 @@ static void fail(struct task *t, int rc, const struct error *err)
     exchange_stream_end(t->x);
 }
 
+/* A line of figures; nothing of what was said. */
+static void log_usage(const struct task *t)
+{
+    const struct server_options *o = &t->server->o;
+    struct task_usage u = task_usage(t);
+    double prefill_s = 0, decode_s = 0;
+    char line[320];
+    for (int i = 0; i < t->n_choices; i++) {
+        prefill_s += t->choices[i].usage.prefill_s;
+        decode_s += t->choices[i].usage.decode_s;
+    }
+    snprintf(
+        line, sizeof line,
+        "%s prompt %lld, of it kept %lld, read in %.2f s; generated %lld, of it thinking %lld, in %.2f s",
+        exchange_id(t->x), (long long)u.prompt, (long long)u.reused, prefill_s, (long long)u.generated,
+        (long long)u.thinking, decode_s);
+    if (o->log) o->log(o->log_ctx, line);
+}
+
 static void finish(struct task *t)
 {
+    log_usage(t);
     struct buf out;
     buf_init(&out, 2 * (size_t)MAX_TEXT_BYTES);
     if (t->stream) {
