@@ -1,8 +1,9 @@
 /* fathom bench: tokens per second of a model, and what the machine could do at most.
  *
  * Prefill evaluates n tokens from an empty context; decode then adds tokens one by one to an empty context,
- * as pp512 and tg128 do elsewhere. Each is done once to warm up (pages of the file, clocks) and then measured
- * n_repeats times, again where something else ran meanwhile. */
+ * as pp512 and tg128 do elsewhere. With a depth, both find random numbers where so many tokens would have
+ * left theirs. Each is done once to warm up (pages of the file, clocks) and then measured n_repeats times,
+ * again where something else ran meanwhile. */
 #include "bench.h"
 
 #include <stdlib.h>
@@ -13,12 +14,12 @@
 #include "commands.h"
 #include "term/progress.h"
 
-/* n tokens into an empty context, at_once at a time. */
-static int pass(struct session *s, const int32_t *ids, int n, int at_once, struct repetition *out,
+/* n tokens behind `depth` random ones, at_once at a time. */
+static int pass(struct session *s, int depth, const int32_t *ids, int n, int at_once, struct repetition *out,
                 struct error *err)
 {
     struct load from, to;
-    int rc = session_rewind(s, 0, err);
+    int rc = session_fill(s, depth, err);
     load_read(&from);
     double start = clock_s();
     for (int i = 0; rc == STATUS_OK && i < n; i += at_once) rc = session_eval(s, ids + i, at_once, NULL, err);
@@ -28,9 +29,10 @@ static int pass(struct session *s, const int32_t *ids, int n, int at_once, struc
     return rc;
 }
 
-static int measure(struct phase *p, const struct runtime *r, int at_once, int n_repeats, struct error *err)
+static int measure(struct phase *p, const struct runtime *r, int at_once, const struct options *o,
+                   struct error *err)
 {
-    int n = p->n_tokens;
+    int n = p->n_tokens, n_repeats = o->n_repeats, depth = o->n_depth;
     int32_t *ids = calloc((size_t)n, sizeof *ids);
     struct term t;
     struct progress bar;
@@ -43,11 +45,11 @@ static int measure(struct phase *p, const struct runtime *r, int at_once, int n_
         ids[i] = (int32_t)rng_below(&rng, (uint64_t)engine_model(r->engine)->n_vocab);
     term_init(&t, STDIN_FILENO, STDERR_FILENO);
     progress_start(&bar, &t, p->name, PROGRESS_ITEMS, "passes", (uint64_t)n_repeats + 1);
-    if (rc == STATUS_OK) rc = pass(r->session, ids, n, at_once, &warm_up, err);
+    if (rc == STATUS_OK) rc = pass(r->session, depth, ids, n, at_once, &warm_up, err);
     int done = 0, quiet = 0;
     for (; rc == STATUS_OK && quiet < n_repeats && done < 2 * n_repeats; done++) {
         progress_update(&bar, (uint64_t)quiet + 1);
-        rc = pass(r->session, ids, n, at_once, &p->kept[done], err);
+        rc = pass(r->session, depth, ids, n, at_once, &p->kept[done], err);
         quiet += !p->kept[done].noise.disturbed;
     }
     progress_end(&bar, false);
@@ -118,11 +120,11 @@ static int run_model(const struct options *o, struct error *err)
     struct runtime r;
     struct load from, to;
     struct options with_ctx = *o;
-    with_ctx.n_ctx = o->n_prompt > o->n_decode ? o->n_prompt : o->n_decode;
+    with_ctx.n_ctx = o->n_depth + (o->n_prompt > o->n_decode ? o->n_prompt : o->n_decode);
     int rc = runtime_open(&r, &with_ctx, err);
     load_read(&from);
-    if (rc == STATUS_OK) rc = measure(&b.prefill, &r, o->n_prompt, o->n_repeats, err);
-    if (rc == STATUS_OK) rc = measure(&b.decode, &r, 1, o->n_repeats, err);
+    if (rc == STATUS_OK) rc = measure(&b.prefill, &r, o->n_prompt, o, err);
+    if (rc == STATUS_OK) rc = measure(&b.decode, &r, 1, o, err);
     b.rss_peak_bytes = peak_rss(); /* the buffers of the next line are not the model's */
     if (rc == STATUS_OK) rc = bench_machine(&b, engine_kernels(r.engine), engine_pool(r.engine), err);
     load_read(&to);

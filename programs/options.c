@@ -108,6 +108,8 @@ const struct option_row option_rows[] = {
      "tokens to prefill"},
     {"decode", 'n', "N", OPTION_INT, FIELD(n_decode), 1, 1 << 24, "128", ON(BENCH),
      "tokens to decode"},
+    {"depth", 0, "N", OPTION_INT, FIELD(n_depth), 0, 1 << 24, "0", ON(BENCH),
+     "measure behind N tokens whose keys and values are random numbers"},
     {"repeat", 'r', "N", OPTION_INT, FIELD(n_repeats), 1, 1000, "5", ON(BENCH),
      "measure N times: the median is over these"},
     {"machine", 0, NULL, OPTION_FLAG, FIELD(machine), 0, 0, NULL, ON(BENCH),

@@ -99,6 +99,9 @@ int session_rewind(struct session *s, int n_tokens, struct error *err);
 /* The same without evaluating: where the state cannot go back that far it is emptied, and session_n_tokens
  * tells. */
 int session_cut(struct session *s, int n_tokens, struct error *err);
+/* For measurements: the session becomes one of n tokens whose memory is random. STATUS_RANGE if they do not
+ * fit. */
+int session_fill(struct session *s, int n_tokens, struct error *err);
 /* Snapshot files: versioned, checksummed, tied to the model. Loading into a session of another model is
  * refused; a broken file leaves the session as it was. */
 int session_save(const struct session *s, const char *path, struct error *err);

@@ -185,6 +185,19 @@ int session_cut(struct session *s, int n_tokens, struct error *err)
     return rc == STATUS_UNSUPPORTED ? arch->state_rewind(s->state, 0, err) : rc;
 }
 
+int session_fill(struct session *s, int n_tokens, struct error *err)
+{
+    const struct arch *arch = s->engine->model->arch;
+    if (n_tokens < 0 || n_tokens > s->state->n_ctx)
+        return error_set(err, STATUS_RANGE, "context: expected 0 to %d tokens, found %d", s->state->n_ctx,
+                         n_tokens);
+    int rc = arch->state_rewind(s->state, 0, err);
+    if (rc != STATUS_OK || n_tokens == 0) return rc;
+    memset(s->ids, 0, (size_t)n_tokens * sizeof *s->ids);
+    arch->state_fill(s->state, n_tokens, &s->engine->kernels);
+    return STATUS_OK;
+}
+
 const float *session_logits(const struct session *s)
 {
     return s->logits;

@@ -2,6 +2,7 @@
 #include "model/attention.h"
 
 #include <sys/mman.h>
+#include "base/rng.h"
 
 /* Bytes of keys (or of values) alone; UINT64_MAX when the product leaves 64 bits. */
 static uint64_t half_bytes(int n_layers, int n_kv_heads, int head_dim, int n_ctx)
@@ -62,4 +63,17 @@ int kv_cache_load(struct kv_cache *c, int n_tokens, struct state_reader *r, stru
         if (rc == STATUS_OK) rc = r->read(r->ctx, c->v + (size_t)i * head, bytes, err);
     }
     return rc;
+}
+
+void kv_cache_fill(struct kv_cache *c, int n_tokens)
+{
+    size_t head = (size_t)c->n_ctx * (size_t)c->head_dim, n = (size_t)n_tokens * (size_t)c->head_dim;
+    struct rng r;
+    rng_seed(&r, (uint64_t)n_tokens);
+    for (int h = 0; h < c->n_layers * c->n_kv_heads; h++)
+        for (size_t i = (size_t)h * head; i < (size_t)h * head + n; i++) {
+            uint64_t bits = rng_next(&r);
+            c->k[i] = (uint16_t)((bits & 0x83FF) | 0x3800);
+            c->v[i] = (uint16_t)((bits >> 32 & 0x83FF) | 0x3800);
+        }
 }

@@ -123,6 +123,9 @@ struct arch {
     int (*state_rewind)(struct state *s, int n_tokens, struct error *err);
     int (*state_save)(const struct state *s, struct state_writer *w, struct error *err);
     int (*state_load)(struct state *s, struct state_reader *r, struct error *err);
+    /* For measurements at a depth: all that n_tokens <= n_ctx tokens would have left in an empty state becomes
+     * small random numbers in the state's own formats, without a forward pass. */
+    void (*state_fill)(struct state *s, int n_tokens, const struct kernels *k);
     /* STATUS_OK, STATUS_CANCELLED or STATUS_NOMEM (scratch). On success each state has grown by its run's
      * tokens. */
     int (*forward)(const struct model *m, struct step *step, struct error *err);

@@ -128,6 +128,7 @@ static void bench_mix(const struct kernels *k, bool half)
 void bench_mix_f32(const struct kernels *k)
 {
     bench_mix(k, false);
+    if (strcmp(k->isa, "ref") != 0) bench_v4_attention(k);
 }
 void bench_mix_f16(const struct kernels *k)
 {

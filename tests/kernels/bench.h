@@ -46,4 +46,6 @@ static inline void row(const struct kernels *k, const char *kernel, const char *
     fflush(stdout);
 }
 
+void bench_v4_attention(const struct kernels *k); /* scores and weighted sums: shown with mix_f32 */
+
 #endif

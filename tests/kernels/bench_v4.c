@@ -131,3 +131,24 @@ void bench_gather_above(const struct kernels *k)
     row(k, "gather_above", "32768, 0.5 % above", t, 4.0 * ENTRIES, 0);
     free(x), free(value), free(index);
 }
+
+/* Attention of V4's 32 heads of 512 over what a token sees. */
+void bench_v4_attention(const struct kernels *k)
+{
+    enum { HEADS = 32, MOST = 1152 };
+    float *keys = floats((size_t)MOST * HEAD), *q = floats(HEADS * HEAD), *s = floats(HEADS * MOST);
+    for (int n = 128; n <= MOST; n += 512) {
+        char shape[40];
+        snprintf(shape, sizeof shape, "%d x 512, 32 heads", n);
+        struct matrix w = {.dtype = DTYPE_F32,
+                           .rows = n,
+                           .cols = HEAD,
+                           .data = (const uint8_t *)keys,
+                           .row_bytes = 4 * HEAD};
+        BEST(t, 5, k->matmul_f32(s, MOST, &w, q, HEAD, HEADS, 0, n))
+        row(k, "v4 scores", shape, t, 4.0 * n * HEAD, 2.0 * n * HEAD * HEADS);
+        BEST(m, 5, k->mix_f32(q, HEAD, s, MOST, keys, HEAD, n, HEAD, HEADS))
+        row(k, "v4 mix", shape, m, 4.0 * n * HEAD, 2.0 * n * HEAD * HEADS);
+    }
+    free(keys), free(q), free(s);
+}

@@ -577,6 +577,33 @@ static void make_fixture(struct fixture *f, const char *name, bool dspark, const
     rig_close(&r);
 }
 
+/* Behind random rows the bits are still a matter of rows and tokens alone: threads share the entries of one
+ * token, or tokens whole. */
+static void filled_states(void **state)
+{
+    const struct fixture *f = *state;
+    enum { N = 9, DEPTH = 5003 };
+    static float want[N][V], got[N][V];
+    int32_t ids[N];
+    for (int i = 0; i < N; i++) ids[i] = 11 * i + 1;
+    for (int threads = 1; threads <= 3; threads++)
+        for (int at_once = 1; at_once <= N; at_once += N - 1) {
+            struct rig r;
+            struct error err = {0};
+            bool first = threads == 1 && at_once == 1;
+            open_rig(&r, f, DEPTH + N, threads, NULL);
+            struct state *s = new_state(&r);
+            r.model->arch->state_fill(s, DEPTH, &r.kernels);
+            assert_int_equal(s->n_tokens, DEPTH);
+            for (int i = 0; i < N; i += at_once)
+                need(rig_eval(&r, s, ids + i, at_once, at_once, (first ? want : got)[i], NULL, &err), &err);
+            for (int i = 0; i < N * V; i++) assert_true(isfinite(want[i / V][i % V]));
+            if (!first) assert_memory_equal(got, want, sizeof got);
+            close_state(s);
+            rig_close(&r);
+        }
+}
+
 int main(void)
 {
     static const struct {
@@ -597,6 +624,7 @@ int main(void)
         cmocka_unit_test(cancelled_prefill_goes_on),
         cmocka_unit_test(saved_sessions_are_tied_to_model_and_numerics),
         cmocka_unit_test(speculation_changes_no_token),
+        cmocka_unit_test(filled_states),
     };
     enum { N_MODELS = sizeof models / sizeof *models, N_PROPERTIES = sizeof properties / sizeof *properties };
     static struct fixture fixtures[N_MODELS];

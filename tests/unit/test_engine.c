@@ -417,6 +417,29 @@ static void progress_and_cancel(void **state)
     engine_close(e);
 }
 
+static void a_filled_session_goes_on(void **state)
+{
+    (void)state;
+    struct engine *e = open_model("llama.gguf", SMALL);
+    struct session *s = open_session(e);
+    struct error err;
+    float want[128];
+    int n_ctx = session_n_ctx(s);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(session_fill(s, n_ctx - 3, &err), STATUS_OK);
+        assert_int_equal(session_n_tokens(s), n_ctx - 3);
+        assert_int_equal(session_eval(s, (const int32_t[]){1, 2, 3}, 3, NULL, &err), STATUS_OK);
+        if (i == 0) memcpy(want, session_logits(s), sizeof want);
+        assert_memory_equal(session_logits(s), want, sizeof want);
+    }
+    assert_int_equal(session_fill(s, n_ctx + 1, &err), STATUS_RANGE);
+    assert_int_equal(session_fill(s, 0, &err), STATUS_OK);
+    assert_int_equal(session_eval(s, (const int32_t[]){1, 2, 3}, 3, NULL, &err), STATUS_OK);
+    assert_true(memcmp(session_logits(s), want, sizeof want) != 0);
+    session_close(s);
+    engine_close(e);
+}
+
 /* A weight of infinity: the step is taken back and named. */
 static void nonfinite_logits_are_an_error(void **state)
 {
@@ -543,6 +566,7 @@ int main(void)
         cmocka_unit_test(machine_measures_something),
         cmocka_unit_test(sessions_refuse_what_does_not_fit),
         cmocka_unit_test(progress_and_cancel),
+        cmocka_unit_test(a_filled_session_goes_on),
         cmocka_unit_test(nonfinite_logits_are_an_error),
         cmocka_unit_test(broken_snapshots_leave_the_session_alone),
     };

@@ -13,6 +13,7 @@ enum {
     V4_MAX_LAYERS = 256,
     V4_MAX_DRAFT_LAYERS = 8,
     V4_MAX_DSPARK_BLOCK = 16,
+    V4_MAX_HEAD_DIM = 4096,
     V4_MAX_RATIO = 4096, /* tokens of one compressed entry */
     V4_HC_MULT = 4,      /* residual streams; every release has 4 and the code is written for 4 */
 };

@@ -135,6 +135,7 @@ const struct arch arch_deepseek_v4 = {.name = "deepseek4",
                                       .state_rewind = v4_state_rewind,
                                       .state_save = v4_state_save,
                                       .state_load = v4_state_load,
+                                      .state_fill = v4_state_fill,
                                       .forward = v4_forward,
                                       .draft = v4_draft,
                                       .describe = describe};

@@ -195,6 +195,8 @@ int v4_state_rewind(struct state *s, int n_tokens, struct error *err);
 int v4_state_save(const struct state *s, struct state_writer *w, struct error *err);
 int v4_state_load(struct state *s, struct state_reader *r, struct error *err);
 uint64_t v4_state_bytes(const struct model *m, int n_ctx);
+/* fill.c */
+void v4_state_fill(struct state *s, int n_tokens, const struct kernels *k);
 
 static inline struct v4_layer_state *v4_layer_of(const struct v4_pass *p, int token, int layer)
 {

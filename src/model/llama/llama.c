@@ -89,6 +89,13 @@ static int state_load(struct state *s, struct state_reader *r, struct error *err
     return rc;
 }
 
+static void state_fill(struct state *s, int n_tokens, const struct kernels *k)
+{
+    (void)k;
+    kv_cache_fill(&((struct llama_state *)s)->cache, n_tokens);
+    s->n_tokens = n_tokens;
+}
+
 static void describe(const struct model *model, void (*line)(void *ctx, const char *name, const char *value),
                      void *ctx)
 {
@@ -131,6 +138,7 @@ static void describe(const struct model *model, void (*line)(void *ctx, const ch
                             .state_rewind = state_rewind,                                                    \
                             .state_save = state_save,                                                        \
                             .state_load = state_load,                                                        \
+                            .state_fill = state_fill,                                                        \
                             .forward = llama_forward,                                                        \
                             .describe = describe}
 
