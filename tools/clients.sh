@@ -6,7 +6,7 @@ cd "$1"
 if [ ! -x venv/bin/python ]; then
     python3 -m venv venv
 fi
-venv/bin/pip install -q openai anthropic litellm mcp
+venv/bin/pip install -q openai anthropic litellm mcp playwright
 if command -v npm >/dev/null; then
     mkdir -p node
     cd node

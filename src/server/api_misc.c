@@ -3,6 +3,7 @@
 #include <time.h>
 #include "base/json.h"
 #include "server/intake.h"
+#include "server/web.h"
 
 static void respond_json(struct exchange *x, int status, struct buf *out)
 {
@@ -75,6 +76,24 @@ void handle_health(struct server *s, struct exchange *x)
     buf_init(&out, 256);
     buf_puts(&out, draining ? "{\"status\":\"draining\"}" : "{\"status\":\"ok\"}");
     respond_json(x, draining ? 503 : 200, &out);
+}
+
+/* ---- the web page ---- */
+
+void handle_web(struct server *s, struct exchange *x)
+{
+    (void)s;
+    const struct web_file *f = web_files;
+    while (f->path && strcmp(f->path, exchange_path(x)) != 0) f++;
+    if (!f->path) f = web_files; /* under another base: the page itself */
+    exchange_add_header(
+        x, "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    exchange_add_header(x, "Referrer-Policy", "no-referrer");
+    exchange_add_header(x, "Cross-Origin-Opener-Policy", "same-origin");
+    exchange_add_header(x, "Cache-Control", "no-cache");
+    exchange_respond(x, 200, f->type, (struct str){(const char *)f->data, f->bytes});
 }
 
 /* ---- metrics ---- */

@@ -39,6 +39,7 @@ void handle_embeddings(struct server *s, struct exchange *x);
 void handle_tokenize(struct server *s, struct exchange *x);
 void handle_detokenize(struct server *s, struct exchange *x);
 void handle_health(struct server *s, struct exchange *x);
+void handle_web(struct server *s, struct exchange *x);
 void handle_metrics(struct server *s, struct exchange *x);
 
 #endif

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "server/limits.h"
+#include "server/web.h"
 
 enum { N_WORKERS = 2 };
 
@@ -20,6 +21,7 @@ static const struct route routes[] = {
     {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, 0, "text to token ids"},
     {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, 0, "token ids to text"},
     {"GET", "/health", FAMILY_OPENAI, handle_health, ROUTE_QUICK | ROUTE_OPEN, "whether requests are taken"},
+    {"GET", "/", FAMILY_OPENAI, handle_web, ROUTE_QUICK | ROUTE_OPEN, "the web page"},
     {"GET", "/metrics", FAMILY_OPENAI, handle_metrics, ROUTE_QUICK, "figures for Prometheus"},
 };
 // clang-format on
@@ -67,6 +69,8 @@ static const struct route *find_route(struct exchange *x, struct problem *p)
         return NULL;
     }
     const char *name = canonical(path, space, sizeof space), *other = NULL;
+    for (const struct web_file *f = web_files; f->path; f++)
+        if (strcmp(path, f->path) == 0) name = "/";
     bool is_model = strncmp(name, "/v1/models/", 11) == 0;
     if (is_model) name = "/v1/models";
     for (int i = 0; i < N_ROUTES; i++) {

@@ -39,10 +39,10 @@ def call(name, **arguments):
 
 
 class Server:
-    def __init__(self, folder, rules):
+    def __init__(self, folder, rules, **more):
         model = folder / "scripted.gguf"
         scripted_model.write(model, [("<tool_result>", "It worked.</think>Done: the file is written.")] + rules +
-                             [("", "Nothing to do.</think>Hello, here I am. 🙂 naïve 日本")])
+                             [("", "Nothing to do.</think>Hello, here I am. 🙂 naïve 日本")], **more)
         self.process = subprocess.Popen([PROGRAM, "serve", "-m", model, "--port", "0"], stderr=subprocess.PIPE)
         self.lines, self.port = [], None
         threading.Thread(target=self.read, daemon=True).start()
@@ -144,6 +144,27 @@ def ai_sdk_javascript(folder):
     js_client(folder, "@ai-sdk/openai-compatible", "ai_client.mjs")
 
 
+MARKDOWN = "A list.</think># Title\n\nA **bold** word.\n\n- one\n- two\n  - three\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint main(void) { return 0; } // done\n```\n"
+HOSTILE = ("Evil.</think><img src=x onerror=\"window.pwned=1;alert(1)\"> <script>window.pwned=1</script>\n\n[a](javascript:window.pwned=1) "
+           "[b](data:text/html,x) ![c](http://evil.test/x.png) <iframe src=//evil.test></iframe> [d](https://example.com)\n\n"
+           "`<svg onload=window.pwned=1>` <style>body{display:none}</style> **<b onclick=x>**\n\n```html\n<script>window.pwned=1</script>\n```\n")
+
+
+def web_page(folder):
+    """Set FATHOM_PICTURES to a folder to keep the screenshots."""
+    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", "import playwright"], stderr=subprocess.DEVNULL).returncode:
+        raise Skip("the Python package playwright is absent; make check-clients installs it")
+    if not shutil.which("chromium"):
+        raise Skip("chromium is absent; make check-clients installs it")
+    server = Server(folder, [("MARKDOWN", MARKDOWN), ("HOSTILE", HOSTILE), ("LONG", "Long.</think>" + "word after word " * 2000)], delay_us=300)
+    try:
+        pictures = os.environ.get("FATHOM_PICTURES")
+        text = run([PYTHON, HERE / "page_client.py", server.port, *([pictures] if pictures else [])], folder)
+    finally:
+        server.stop()
+    assert text.strip().endswith("all well"), text[-1500:]
+
+
 def agent(folder, rules, start):
     """An agent writes hello.txt by one call; its second request must not be read again."""
     server = Server(folder, rules)
@@ -221,5 +242,5 @@ def main(cases):
     sys.exit(failed > 0)
 
 
-main([openai_python, anthropic_python, litellm_python, openai_javascript, anthropic_javascript, ai_sdk_javascript, claude_code, codex,
-      opencode, qwen_code])
+main([openai_python, anthropic_python, litellm_python, openai_javascript, anthropic_javascript, ai_sdk_javascript, web_page, claude_code,
+      codex, opencode, qwen_code])

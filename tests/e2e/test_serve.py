@@ -436,6 +436,16 @@ def term_lets_answers_end_and_a_second_one_does_not(folder):
     assert isinstance(got["long"], Exception) or "error" in got["long"][-1][1], got["long"][-1]
 
 
+def the_page_comes_from_the_program_alone(folder):
+    s = server()
+    for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"), ("/markdown.js", "text/javascript"), ("/style.css", "text/css"), ("/icon.svg", "image/svg")):
+        status, headers, text = s.request("GET", path)
+        assert status == 200 and headers["Content-Type"].startswith(kind) and len(text) > 100, path
+        assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.search(rb"""(src|href)=["']?(https?:)?//|@import|url\(""", text), path
+    assert s.request("HEAD", "/")[0] == 200 and s.request("POST", "/", {})[0] == 405
+
+
 def check_prints_limits(folder):
     done = run("serve", "-m", GGUF, "--check")
     text = done.stdout.decode()
@@ -464,4 +474,4 @@ main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_str
       the_seed_decides, a_client_that_leaves_ends_its_work, a_reader_that_does_not_read_is_not_waited_for,
       hosts_and_origins_are_checked, ambiguous_requests_are_refused, pieces_of_a_request_may_come_at_any_time,
       too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, term_lets_answers_end_and_a_second_one_does_not,
-      check_prints_limits, start_failures_are_one_line, z_the_server_is_still_well])
+      the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, z_the_server_is_still_well])
