@@ -120,7 +120,7 @@ const struct option_row option_rows[] = {
     {"ctx", 'c', "N", OPTION_INT, FIELD(n_ctx), 0, 1 << 30, "0", ON(RUN) | ON(SERVE) | ON(INSPECT),
      "context length in tokens; 0: the model's own, less if memory is short"},
     {"rewind", 0, "N", OPTION_INT, FIELD(n_rewind), 0, 1 << 20, "0", ON(RUN) | ON(SERVE) | ON(INSPECT),
-     "DeepSeek V4: an edited turn at most N tokens back costs no reading again; 0: 256"},
+     "DeepSeek V4: an edited turn at most N tokens back costs no reading again; 0: 512"},
     {"ram", 0, "SIZE", OPTION_SIZE, FIELD(ram_bytes), 0, 0, NULL, runs_model | ON(INSPECT),
      "memory the model may use, such as 800M or 12G (default: what is free)"},
     {"threads", 't', "N", OPTION_INT, FIELD(n_threads), 0, 1024, "0", runs_model,

@@ -15,7 +15,7 @@ struct engine_options {
     int n_ctx;          /* positions per session; 0: the model's own, shrunk to fit the budget */
     enum numerics numerics;
     int n_rewind;   /* see struct model_options */
-    int n_batch;    /* tokens per prefill step; 0: 256 */
+    int n_batch;    /* tokens per prefill step; 0: 512 */
     int n_sessions; /* that will be open at a time: the plan counts them; 0: 1 */
 };
 

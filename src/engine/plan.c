@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 
-enum { DEFAULT_BATCH = 256, MAX_BATCH = 4096, MIN_AUTO_CTX = 512 };
+enum { DEFAULT_BATCH = 512, MAX_BATCH = 4096, MIN_AUTO_CTX = 512 };
 
 /* Saturating sum: a size that left 64 bits fits no budget. */
 static uint64_t add(uint64_t a, uint64_t b)

@@ -24,7 +24,7 @@ enum numerics {
 
 struct model_options {
     enum numerics numerics;
-    int n_rewind; /* tokens that a state can take back without evaluating others again; 0: 256, and never
+    int n_rewind; /* tokens that a state can take back without evaluating others again; 0: 512, and never
                      less. Architectures whose states can always go back ignore it. */
 };
 

@@ -25,7 +25,7 @@ struct rig {
     int n_ctx;
 };
 
-enum { RIG_MAX_STEP = 256 };
+enum { RIG_MAX_STEP = 512 };
 
 int rig_open(struct rig *r, const char *path, const struct v4_numerics *n, int n_ctx, int n_threads,
              const char *isa, struct error *err);

@@ -14,7 +14,7 @@
 #include "model/scratch.h"
 
 /* The most that one step may add to a sequence, and the least that a state can take back. */
-enum { V4_STEP = 256 };
+enum { V4_STEP = 512 };
 
 struct v4_model {
     struct model base;
