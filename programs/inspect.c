@@ -54,14 +54,15 @@ static double mb(uint64_t bytes)
     return (double)bytes / 1e6;
 }
 
-static void show_plan(const struct model *m, const struct options *o)
+static void show_plan(const struct model *m, const struct options *o, enum numerics numerics)
 {
     struct memory_plan p;
     struct error err;
     int rc =
-        memory_plan_make(&p, m, &(struct engine_options){.ram_bytes = o->ram_bytes, .n_ctx = o->n_ctx}, &err);
+        memory_plan_make(&p, m, &(struct engine_options){.ram_bytes = o->ram_bytes, .n_ctx = o->n_ctx, .numerics = numerics}, &err);
     printf("\nmemory for %d tokens of context\n", p.n_ctx);
-    linef("  weights", "%10.1f MB  mapped from the file", mb(p.weight_bytes));
+    linef("  weights", "%10.1f MB  mapped from the file", mb(p.weight_bytes - p.packed_bytes));
+    if (p.packed_bytes) linef("  packed", "%10.1f MB  the same weights for int8 products", mb(p.packed_bytes));
     linef("  context", "%10.1f MB  %" PRIu64 " bytes per token", mb(p.state_bytes), p.state_bytes_per_token);
     linef("  scratch", "%10.1f MB  for steps of %d tokens", mb(p.scratch_bytes), p.n_batch);
     linef("  together", "%10.1f MB  of %.1f MB (%s)", mb(p.total_bytes), mb(p.budget_bytes), p.budget_source);
@@ -131,7 +132,7 @@ int cmd_inspect(const struct options *o, struct error *err)
         m->arch->describe(m, line, NULL);
     }
     show_tokenizer(c, m);
-    if (m) show_plan(m, o);
+    if (m) show_plan(m, o, mo.numerics);
     show_tensors(c);
     model_close(m);
     checkpoint_close(c);

@@ -126,7 +126,7 @@ const struct option_row option_rows[] = {
     {"threads", 't', "N", OPTION_INT, FIELD(n_threads), 0, 1024, "0", runs_model,
      "worker threads; 0: one per usable core"},
     {"numerics", 0, "CONTRACT", OPTION_TEXT, FIELD(numerics), 0, 0, NULL, runs_model | ON(INSPECT),
-     "exact: fp32 throughout; reference: with the roundings that the model was trained with (default: reference)"},
+     "fast: int8 activations for packed weights; exact: fp32 throughout; reference: with the roundings that the model was trained with (default: fast)"},
     {"isa", 0, "LEVEL", OPTION_TEXT, FIELD(isa), 0, 0, "auto", runs_model,
      "instruction set to use; `fathom doctor` lists what this machine has"},
     {"help", 'h', NULL, OPTION_FLAG, FIELD(help), 0, 0, NULL, all_commands,

@@ -18,12 +18,14 @@ int numerics_parse(enum numerics *out, const char *word, struct error *err)
 {
     *out = NUMERICS_DEFAULT;
     if (!word) return STATUS_OK;
-    if (strcmp(word, "exact") == 0)
+    if (strcmp(word, "fast") == 0)
+        *out = NUMERICS_FAST;
+    else if (strcmp(word, "exact") == 0)
         *out = NUMERICS_EXACT;
     else if (strcmp(word, "reference") == 0)
         *out = NUMERICS_REFERENCE;
     else
-        return error_set(err, STATUS_RANGE, "--numerics: expected exact or reference, found \"%.40s\"", word);
+        return error_set(err, STATUS_RANGE, "--numerics: expected fast, exact or reference, found \"%.40s\"", word);
     return STATUS_OK;
 }
 

@@ -19,17 +19,26 @@
  * time slice, so that an idle engine takes no processor time. */
 enum { SPINS = 4000 };
 
+/* Pieces of a thread's share: small enough that the last one keeps nobody waiting, large enough to stream. */
+enum { PIECES = 8 };
+
 struct worker {
     struct pool *pool;
     pthread_t thread;
     int id;
 };
 
+/* What is left of a thread's share of a task, in items; on a cache line of its own. */
+struct share {
+    atomic_int next;
+    int last, piece;
+} __attribute__((aligned(64)));
+
 struct pool {
     int n_threads, n_started;
     pool_fn *fn; /* the current task; written before generation is released, read after it is acquired */
     void *ctx;
-    int n, grain;
+    struct share *shares; /* (n_threads); written like fn */
     atomic_uint generation; /* release: task fields are ready; acquire in worker */
     atomic_int n_done;      /* release: a worker's results are visible; acquire in pool_for */
     atomic_int n_sleeping;  /* workers in or on their way into the condition wait */
@@ -39,20 +48,29 @@ struct pool {
     struct worker *workers;
 };
 
-/* Item range of one thread: the same for the same n, grain, n_threads. */
-static void range(const struct pool *p, int thread, int *first, int *last)
+/* Shares are alike up to a grain; their borders and those of pieces are multiples of it. */
+static void share_out(struct pool *p, int n, int grain)
 {
-    int64_t units = (p->n + p->grain - 1) / p->grain;
-    int64_t a = units * thread / p->n_threads * p->grain, b = units * (thread + 1) / p->n_threads * p->grain;
-    *first = (int)(a < p->n ? a : p->n);
-    *last = (int)(b < p->n ? b : p->n);
+    int64_t units = ((int64_t)n + grain - 1) / grain, threads = p->n_threads;
+    for (int t = 0; t < p->n_threads; t++) {
+        int64_t a = units * t / threads, b = units * (t + 1) / threads, piece = (b - a) / PIECES;
+        struct share *s = &p->shares[t];
+        atomic_store_explicit(&s->next, (int)(a * grain), memory_order_relaxed);
+        s->last = (int)(b * grain < n ? b * grain : n);
+        s->piece = (int)((piece > 1 ? piece : 1) * grain);
+    }
 }
 
-static void run_range(struct pool *p, int thread)
+static void run_shares(struct pool *p, int thread)
 {
-    int first, last;
-    range(p, thread, &first, &last);
-    if (first < last) p->fn(p->ctx, first, last, thread);
+    for (int i = 0; i < p->n_threads; i++) {
+        struct share *s = &p->shares[(thread + i) % p->n_threads];
+        while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->last) {
+            int first = atomic_fetch_add_explicit(&s->next, s->piece, memory_order_relaxed);
+            if (first >= s->last) break;
+            p->fn(p->ctx, first, s->last - first < s->piece ? s->last : first + s->piece, thread);
+        }
+    }
 }
 
 static void sleep_until(struct pool *p, unsigned seen)
@@ -75,7 +93,7 @@ static void *worker_main(void *arg)
         if (atomic_load_explicit(&p->generation, memory_order_acquire) == seen) sleep_until(p, seen);
         if (atomic_load(&p->stop)) return NULL;
         seen = atomic_load_explicit(&p->generation, memory_order_acquire);
-        run_range(p, w->id);
+        run_shares(p, w->id);
         atomic_fetch_add_explicit(&p->n_done, 1, memory_order_release);
     }
 }
@@ -91,7 +109,8 @@ int pool_open(struct pool **out, int n_threads, struct error *err)
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
     p->workers = calloc((size_t)n_threads, sizeof *p->workers);
-    if (!p->workers) {
+    p->shares = aligned_alloc(64, (size_t)n_threads * sizeof *p->shares);
+    if (!p->workers || !p->shares) {
         pool_close(p);
         return error_set(err, STATUS_NOMEM, "thread pool of %d", n_threads);
     }
@@ -127,6 +146,7 @@ void pool_close(struct pool *p)
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->mutex);
     free(p->workers);
+    free(p->shares);
     free(p);
 }
 
@@ -144,12 +164,11 @@ void pool_for(struct pool *p, int n, int grain, pool_fn *fn, void *ctx)
     }
     p->fn = fn;
     p->ctx = ctx;
-    p->n = n;
-    p->grain = grain;
+    share_out(p, n, grain);
     atomic_store_explicit(&p->n_done, 0, memory_order_relaxed);
     atomic_fetch_add(&p->generation, 1); /* seq_cst: ordered before the n_sleeping load, so no wake-up is lost */
     wake_sleepers(p);
-    run_range(p, 0);
+    run_shares(p, 0);
     for (int spins = 0; atomic_load_explicit(&p->n_done, memory_order_acquire) != p->n_threads - 1; spins++)
         if (spins < 1 << 16) CPU_RELAX();
         else sched_yield(); /* more threads than cores: let the others run */

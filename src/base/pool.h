@@ -1,7 +1,9 @@
 /* Thread pool. One per engine; the calling thread is worker 0.
  *
- * pool_for splits [0, n) into one contiguous range per thread, by a rule that depends on n, grain and the number of
- * threads only. Workers spin briefly after a task (decode issues one every few microseconds), then sleep. No nesting. */
+ * pool_for gives every thread a contiguous share of [0, n), of which it takes a piece at a time; who is done takes
+ * pieces of the others' shares, so that a slow thread keeps the others waiting for a piece at most. Which thread runs an item must
+ * not matter for its result. Workers spin briefly after a task (decode issues one every few microseconds), then
+ * sleep. No nesting. */
 #ifndef FATHOM_BASE_POOL_H
 #define FATHOM_BASE_POOL_H
 

@@ -1,5 +1,6 @@
 /* Opening and closing an engine: see engine.h. */
 #include "engine/internal.h"
+#include "model/pack.h"
 
 #include <string.h>
 
@@ -8,6 +9,7 @@ void engine_close(struct engine *e)
     if (!e) return;
     pool_close(e->pool);
     arena_free(&e->scratch);
+    arena_free(&e->packed);
     model_close(e->model);
     checkpoint_close(e->checkpoint);
     free(e);
@@ -26,6 +28,8 @@ int engine_open(struct engine **out, const char *path, const struct engine_optio
     if (rc == STATUS_OK) rc = memory_plan_make(&e->plan, e->model, o, err);
     if (rc == STATUS_OK) rc = arena_init(&e->scratch, e->plan.scratch_bytes, "scratch memory", err);
     if (rc == STATUS_OK) rc = pool_open(&e->pool, e->plan.n_threads, err);
+    if (rc == STATUS_OK && numerics_pack(mo.numerics))
+        rc = weights_pack(e->model, &e->packed, e->pool, o ? o->packing : NULL, o ? o->packing_ctx : NULL, err);
     if (rc == STATUS_OK)
         *out = e;
     else

@@ -17,14 +17,17 @@ struct engine_options {
     int n_rewind;   /* see struct model_options */
     int n_batch;    /* tokens per prefill step; 0: 512 */
     int n_sessions; /* that will be open at a time: the plan counts them; 0: 1 */
+    void (*packing)(void *ctx, uint64_t done, uint64_t total); /* progress of packing weights, in bytes; or NULL */
+    void *packing_ctx;
 };
 
 /* What a model needs, computed before any of it is allocated:
- *     total = weights (mapped, counted in full) + n_sessions sessions (state of n_ctx positions, token ids,
- * one row of logits)
+ *     total = weights (mapped and packed, counted in full) + n_sessions sessions (state of n_ctx positions, token
+ * ids, one row of logits)
  *           + scratch of a step of n_batch tokens by n_threads threads. */
 struct memory_plan {
-    uint64_t weight_bytes;
+    uint64_t weight_bytes; /* of which packed_bytes are packed, the rest is mapped from the file */
+    uint64_t packed_bytes;
     uint64_t state_bytes; /* one session of n_ctx */
     uint64_t state_bytes_per_token;
     uint64_t scratch_bytes;

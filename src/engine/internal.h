@@ -4,12 +4,19 @@
 
 #include "engine/engine.h"
 
+/* Whether weights are packed: --numerics fast. */
+static inline bool numerics_pack(enum numerics n)
+{
+    return n == NUMERICS_DEFAULT || n == NUMERICS_FAST;
+}
+
 struct engine {
     struct checkpoint *checkpoint;
     struct model *model;
     struct kernels kernels;
     struct pool *pool;
     struct memory_plan plan;
+    struct arena packed;  /* weights for the int8 products */
     struct arena scratch; /* one forward step at a time */
 };
 

@@ -1,8 +1,9 @@
 /* The memory plan: what a model will take, against what there is. */
-#include "engine/engine.h"
+#include "engine/internal.h"
 #include "engine/machine.h"
 
 #include "base/check.h"
+#include "model/pack.h"
 
 enum { DEFAULT_BATCH = 512, MAX_BATCH = 4096, MIN_AUTO_CTX = 512 };
 
@@ -70,6 +71,11 @@ int memory_plan_make(struct memory_plan *p, const struct model *m, const struct 
     machine_read(&machine);
     *p = (struct memory_plan){
         .weight_bytes = m->weight_bytes, .budget_bytes = o->ram_bytes, .budget_source = "--ram"};
+    if (numerics_pack(o->numerics)) {
+        struct pack_sizes s = pack_sizes(m);
+        p->packed_bytes = s.packed;
+        p->weight_bytes += s.packed - s.replaced;
+    }
     if (!o->ram_bytes) p->budget_bytes = machine_usable_memory(&machine, &p->budget_source);
     p->n_threads = o->n_threads ? o->n_threads : machine.n_cores;
     p->n_sessions = o->n_sessions ? o->n_sessions : 1;

@@ -3,6 +3,10 @@
 #include "kernels/ref/ref.h"
 
 #include <string.h>
+#ifdef __aarch64__
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 void kernels_fill_ref(struct kernels *k)
 {
@@ -16,14 +20,23 @@ static bool always(void)
     return true;
 }
 
+#ifdef __aarch64__
+static bool arm_has_dotprod(void)
+{
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+#endif
+
 const struct isa_level isa_levels[] = {
     {"ref", "nothing beyond the baseline", always, kernels_fill_ref},
 #ifdef __x86_64__
     {"avx2", "AVX2, FMA and F16C", x86_has_avx2, kernels_fill_avx2},
     {"avx512", "AVX-512 F, BW, VL and DQ", x86_has_avx512, kernels_fill_avx512},
+    {"vnni", "AVX-512 with VNNI and VBMI", x86_has_vnni, kernels_fill_vnni},
 #endif
 #ifdef __aarch64__
     {"neon", "AArch64", always, kernels_fill_neon},
+    {"dotprod", "AArch64 with the dot product instructions", arm_has_dotprod, kernels_fill_dotprod},
 #endif
 };
 const int n_isa_levels = sizeof isa_levels / sizeof isa_levels[0];
@@ -67,6 +80,22 @@ matmul_fn *kernels_matmul(const struct kernels *k, enum dtype dtype)
     case DTYPE_MXFP4: return k->matmul_mxfp4;
     case DTYPE_FP8_E4M3: return k->matmul_fp8;
     case DTYPE_FP4_E2M1: return k->matmul_fp4;
+    default: return NULL;
+    }
+}
+
+matmul_packed_fn *kernels_matmul_packed(const struct kernels *k, enum dtype dtype)
+{
+    switch (dtype) {
+    case DTYPE_Q8_0: return k->matmul_packed_q8_0;
+    case DTYPE_Q4_0: return k->matmul_packed_q4_0;
+    case DTYPE_Q4_1: return k->matmul_packed_q4_1;
+    case DTYPE_Q5_0: return k->matmul_packed_q5_0;
+    case DTYPE_Q5_1: return k->matmul_packed_q5_1;
+    case DTYPE_Q4_K: return k->matmul_packed_q4_k;
+    case DTYPE_Q5_K: return k->matmul_packed_q5_k;
+    case DTYPE_Q6_K: return k->matmul_packed_q6_k;
+    case DTYPE_MXFP4: return k->matmul_packed_mxfp4;
     default: return NULL;
     }
 }

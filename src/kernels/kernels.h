@@ -5,6 +5,7 @@
  *    order, by fused multiply-add, the input padded with zeros to a multiple of 16; then lanes are added
  *    pairwise at distance 8, 4, 2, 1: s[l] += s[l+8] for l < 8, s[l] += s[l+4] for l < 4, s[0] += s[2],
  *    s[1] += s[3], s[0] += s[1]; a sum of zero is +0;
+ *    (products of packed weights and int8 activations: exact integers per block, see packed.h);
  *  - a weight is decoded to the float that its codec defines before it enters a sum;
  *  - exp is the polynomial of kernels/ref/math.h, evaluated by the same sequence of operations.
  * So neither the ISA, nor the number of threads, nor how many tokens or rows share a call can change a
@@ -19,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/error.h"
+#include "kernels/packed.h"
 #include "tensor/tensor.h"
 
 enum { INDEX_MAX_DIM = 256 }; /* of index_scores */
@@ -36,6 +38,12 @@ typedef void matmul_fn(float *y, size_t y_stride, const struct matrix *w, const 
 
 /* The multiplication kernel for a weight format; NULL for formats that hold no weights. */
 matmul_fn *kernels_matmul(const struct kernels *k, enum dtype dtype);
+
+typedef void matmul_packed_fn(float *y, size_t y_stride, const struct packed_matrix *w, const struct q8_rows *x,
+                              int n_tokens, int r0, int r1, bool add);
+
+/* The same for packed weights; NULL for formats that are not packed. */
+matmul_packed_fn *kernels_matmul_packed(const struct kernels *k, enum dtype dtype);
 
 /* ISA levels, lowest first: "ref", "avx2", "avx512" on x86-64; "ref", "neon" on AArch64. */
 struct isa_level {

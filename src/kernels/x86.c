@@ -12,6 +12,7 @@ enum {
     LEAF7_EBX_AVX512F = 1 << 16,
     LEAF7_EBX_AVX512DQ = 1 << 17,
     LEAF7_EBX_AVX512BW = 1 << 30,
+    LEAF7_ECX_AVX512VBMI = 1 << 1,
     LEAF7_ECX_AVX512VNNI = 1 << 11,
     XCR0_YMM = 0x06, /* SSE and AVX state */
     XCR0_ZMM = 0xE6, /* and mask registers, upper halves, upper registers */
@@ -43,8 +44,9 @@ bool x86_has_avx512(void)
            __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & need) == need;
 }
 
-bool x86_has_avx512_vnni(void)
+bool x86_has_vnni(void)
 {
     uint32_t a, b, c, d;
-    return x86_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & LEAF7_ECX_AVX512VNNI);
+    const uint32_t need = LEAF7_ECX_AVX512VNNI | LEAF7_ECX_AVX512VBMI;
+    return x86_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & need) == need;
 }

@@ -30,7 +30,7 @@ void embed_tokens(const struct step *s, const struct matrix *embedding, float *x
 struct head {
     const struct step *step;
     const struct matrix *head;
-    const float *normed;
+    const struct input *in;
 };
 
 enum { HEAD_ROWS = 64 }; /* rows at a time: they stay in cache while every run's tokens pass over them */
@@ -41,10 +41,12 @@ static void head_rows(void *ctx, int first, int last, int thread)
     const struct head *h = ctx;
     for (int r0 = first; r0 < last; r0 += HEAD_ROWS) {
         int r1 = r0 + HEAD_ROWS < last ? r0 + HEAD_ROWS : last;
-        const float *x = h->normed;
+        size_t row = 0;
         for (const struct run *r = h->step->runs; r < h->step->runs + h->step->n_runs; r++) {
-            if (r->n_logits) linear_rows(h->step->kernels, h->head, NULL, r->logits, x, r->n_logits, r0, r1);
-            x += (size_t)r->n_logits * (size_t)h->head->cols;
+            struct input in = input_at(h->in, row, 0);
+            struct linear l = {.w = h->head, .y = r->logits, .fine = true};
+            if (r->n_logits) linear_rows(h->step->kernels, &l, &in, r->n_logits, r0, r1);
+            row += (size_t)r->n_logits;
         }
     }
 }
@@ -67,6 +69,7 @@ void head_forward(const struct step *s, const struct matrix *head, const float *
                   eps, r->n_logits);
         row += r->n_logits;
     }
-    struct head h = {.step = s, .head = head, .normed = normed};
+    struct input in = quantize_input_fine(s, head, normed, dim, head->cols, row);
+    struct head h = {.step = s, .head = head, .in = &in};
     if (row) pool_for(s->pool, head->rows, HEAD_ROWS, head_rows, &h);
 }

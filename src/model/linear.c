@@ -1,16 +1,56 @@
 /* Matrix products of a step: see linear.h. */
 #include "model/linear.h"
 
+static size_t y_stride(const struct linear *l)
+{
+    return l->y_stride ? l->y_stride : (size_t)l->w->rows;
+}
+
+/* Both parts of a fine input pass over sixteen rows while their weights are in the cache. */
+static void packed_rows(const struct kernels *k, const struct linear *l, const struct input *in, int n_tokens,
+                        int r0, int r1)
+{
+    const struct packed_matrix *w = l->w->packed;
+    matmul_packed_fn *multiply = kernels_matmul_packed(k, w->dtype);
+    if (!l->fine) {
+        multiply(l->y, y_stride(l), w, &in->q8, n_tokens, r0, r1, false);
+        return;
+    }
+    for (int r = r0; r < r1; r += PACK_ROWS) {
+        int end = r + PACK_ROWS < r1 ? r + PACK_ROWS : r1;
+        multiply(l->y, y_stride(l), w, &in->q8, n_tokens, r, end, false);
+        multiply(l->y, y_stride(l), w, &in->rest, n_tokens, r, end, true);
+    }
+}
+
+void linear_rows(const struct kernels *k, const struct linear *l, const struct input *in, int n_tokens,
+                 int r0, int r1)
+{
+    const struct matrix *w = l->w;
+    size_t stride = y_stride(l);
+    if (w->packed && in->q8.q)
+        packed_rows(k, l, in, n_tokens, r0, r1);
+    else
+        kernels_matmul(k, w->dtype)(l->y, stride, w, in->x, in->stride, n_tokens, r0, r1);
+    for (int t = 0; l->bias && t < n_tokens; t++)
+        for (int r = r0; r < r1; r++) l->y[(size_t)t * stride + (size_t)r] += l->bias[r];
+}
+
 struct region {
     const struct step *step;
     const struct linear *parts;
     int n_parts, n_tokens;
-    const float *x;
+    const struct input *in;
     float *sum;
 };
 
-/* Rows of all parts are numbered one after the other: [first, last) may cover the end of one and the start of
- * the next. */
+/* Rows of all parts are numbered one after the other, each part's from a multiple of the grain: [first, last)
+ * may cover the end of one and the start of the next. */
+static int padded(int rows)
+{
+    return (rows + LINEAR_GRAIN - 1) / LINEAR_GRAIN * LINEAR_GRAIN;
+}
+
 static void group_rows(void *ctx, int first, int last, int thread)
 {
     (void)thread;
@@ -19,17 +59,37 @@ static void group_rows(void *ctx, int first, int last, int thread)
     for (int i = 0; i < g->n_parts; i++) {
         const struct linear *l = &g->parts[i];
         int r0 = first > base ? first - base : 0, r1 = last - base < l->w->rows ? last - base : l->w->rows;
-        if (r0 < r1) linear_rows(g->step->kernels, l->w, l->bias, l->y, g->x, g->n_tokens, r0, r1);
-        base += l->w->rows;
+        if (r0 < r1) linear_rows(g->step->kernels, l, g->in, g->n_tokens, r0, r1);
+        base += padded(l->w->rows);
     }
+}
+
+void linear_group_input(const struct step *s, const struct linear *parts, int n_parts, const struct input *in,
+                        int n_tokens)
+{
+    struct region g = {.step = s, .parts = parts, .n_parts = n_parts, .n_tokens = n_tokens, .in = in};
+    int n_rows = 0;
+    for (int i = 0; i < n_parts; i++) n_rows += padded(parts[i].w->rows);
+    pool_for(s->pool, n_rows, LINEAR_GRAIN, group_rows, &g);
+}
+
+/* Quantised if any of the weights wants it. */
+static struct input input_of(const struct step *s, const struct linear *parts, int n_parts, const float *x,
+                             int n_tokens)
+{
+    const struct matrix *w = parts[0].w;
+    bool fine = parts[0].fine;
+    for (int i = 1; i < n_parts; i++) {
+        if (parts[i].w->packed) w = parts[i].w;
+        fine = fine || parts[i].fine;
+    }
+    return (fine ? quantize_input_fine : quantize_input)(s, w, x, (size_t)w->cols, w->cols, n_tokens);
 }
 
 void linear_group(const struct step *s, const struct linear *parts, int n_parts, const float *x, int n_tokens)
 {
-    struct region g = {.step = s, .parts = parts, .n_parts = n_parts, .n_tokens = n_tokens, .x = x};
-    int n_rows = 0;
-    for (int i = 0; i < n_parts; i++) n_rows += parts[i].w->rows;
-    pool_for(s->pool, n_rows, LINEAR_GRAIN, group_rows, &g);
+    struct input in = input_of(s, parts, n_parts, x, n_tokens);
+    linear_group_input(s, parts, n_parts, &in, n_tokens);
 }
 
 static void add_rows(void *ctx, int first, int last, int thread)
@@ -37,7 +97,7 @@ static void add_rows(void *ctx, int first, int last, int thread)
     (void)thread;
     const struct region *g = ctx;
     const struct linear *l = g->parts;
-    linear_rows(g->step->kernels, l->w, l->bias, l->y, g->x, g->n_tokens, first, last);
+    linear_rows(g->step->kernels, l, g->in, g->n_tokens, first, last);
     for (int t = 0; t < g->n_tokens; t++) {
         size_t at = (size_t)t * (size_t)l->w->rows + (size_t)first;
         g->step->kernels->axpy(g->sum + at, l->y + at, 1.0f, last - first);
@@ -46,7 +106,8 @@ static void add_rows(void *ctx, int first, int last, int thread)
 
 void linear_add(const struct step *s, const struct linear *l, const float *x, int n_tokens, float *sum)
 {
-    struct region g = {.step = s, .parts = l, .n_parts = 1, .n_tokens = n_tokens, .x = x, .sum = sum};
+    struct input in = input_of(s, l, 1, x, n_tokens);
+    struct region g = {.step = s, .parts = l, .n_parts = 1, .n_tokens = n_tokens, .in = &in, .sum = sum};
     pool_for(s->pool, l->w->rows, LINEAR_GRAIN, add_rows, &g);
 }
 

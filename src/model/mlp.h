@@ -2,8 +2,7 @@
 #ifndef FATHOM_MODEL_MLP_H
 #define FATHOM_MODEL_MLP_H
 
-#include "model/model.h"
-#include "model/scratch.h"
+#include "model/quantize.h"
 
 struct mlp {
     const struct matrix *gate, *up, *down; /* (ffn, dim), (ffn, dim), (dim, ffn) */
@@ -29,11 +28,13 @@ struct moe_scratch {
     float *weight;        /* (n_tokens, n_active), best first */
     float *sorted_weight; /* (pairs): weight in expert order */
     int *expert;          /* (n_tokens, n_active) */
-    int *first;       /* (n_experts + 1): pairs of expert e are [first[e], first[e + 1]) in expert order */
-    int *place;       /* (n_tokens, n_active): where in expert order each pair went */
-    float *in;        /* (pairs, dim): inputs in expert order */
-    float *gate, *up; /* (pairs, inter) */
-    float *out;       /* (pairs, dim) */
+    int *first;         /* (n_experts + 1): pairs of expert e are [first[e], first[e + 1]) in expert order */
+    int *place;         /* (n_tokens, n_active): where in expert order each pair went */
+    float *in;          /* (pairs, dim): inputs in expert order, as floats or as int8 */
+    struct input input; /* of the pairs */
+    struct quantizer int8_in; /* over the memory of in */
+    float *gate, *up;         /* (pairs, inter) */
+    float *out;               /* (pairs, dim) */
 };
 
 void moe_scratch_take(struct moe_scratch *b, struct scratch *s, const struct moe *m, int n_tokens);

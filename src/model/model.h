@@ -17,7 +17,8 @@
 /* Numeric contracts (docs/numerics.md). A model whose training had no roundings of its own computes alike
  * under all. */
 enum numerics {
-    NUMERICS_DEFAULT,   /* the architecture's own choice: reference */
+    NUMERICS_DEFAULT,   /* fast */
+    NUMERICS_FAST,      /* packed weights take int8 inputs, one scale per 32; cache roundings as trained */
     NUMERICS_EXACT,     /* fp32 everywhere, no simulated rounding */
     NUMERICS_REFERENCE, /* with the roundings that the model was trained with */
 };
@@ -36,6 +37,7 @@ struct model {
     uint64_t n_params;       /* as stored, embedding included */
     uint64_t weight_bytes;   /* of all bound tensors */
     uint64_t active_bytes;   /* weight bytes that one decoded token reads */
+    const uint8_t *embedding_data; /* weights that are looked up by row and so needed as they are stored */
     uint64_t active_flops;   /* multiply-adds times two of one decoded token at position 0 */
     int max_run;             /* most tokens that one step may add to a sequence; 0: any number */
     const char *chat_format; /* name of the chat format that belongs to this release; NULL: the tokenizer's
@@ -68,6 +70,12 @@ struct probe {
     void *ctx;
 };
 
+/* Memory for the int8 form of inputs (model/quantize.h). */
+struct quantizer {
+    uint8_t *memory;
+    uint64_t n_blocks;
+};
+
 /* One forward pass over the new tokens of one or more sequences. Results do not depend on which runs share a
  * step. */
 struct step {
@@ -81,6 +89,7 @@ struct step {
         *cancel;     /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
     bool keep_draft; /* states also remember what `draft` starts from */
     const struct probe *probe; /* may be NULL */
+    struct quantizer quantizer; /* of the architecture: it takes the memory from scratch */
 };
 
 /* Speculative continuation of one state by the model's own draft layers. */
@@ -112,6 +121,8 @@ struct arch {
     int (*open)(struct model **out, const struct arch *arch, const struct checkpoint *c,
                 const struct model_options *o, struct error *err);
     void (*close)(struct model *m); /* accepts NULL and half-built models */
+    /* Shows every matrix that takes part in products, once. NULL: nothing to pack. */
+    void (*visit_weights)(struct model *m, void (*see)(void *ctx, struct matrix *w), void *ctx);
     /* Memory: bytes of a state for n_ctx positions, and of scratch for a step of n_tokens over states of
      * n_ctx by n_threads threads; UINT64_MAX when it leaves 64 bits. */
     uint64_t (*state_bytes)(const struct model *m, int n_ctx);

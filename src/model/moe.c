@@ -16,7 +16,9 @@ void moe_scratch_take(struct moe_scratch *b, struct scratch *s, const struct moe
     b->sorted_weight = scratch_take(s, pairs, sizeof(float));
     b->first = scratch_take(s, (uint64_t)m->n_experts + 1, sizeof(int));
     b->place = scratch_take(s, pairs, sizeof(int));
-    b->in = scratch_take(s, pairs * (uint64_t)m->dim, sizeof(float));
+    b->int8_in.n_blocks = pairs * ((uint64_t)m->dim / PACK_COLS + 2);
+    b->in = scratch_take(s, pairs * ((uint64_t)m->dim + 64), sizeof(float)); /* the wider of both forms */
+    b->int8_in.memory = (uint8_t *)b->in;
     b->gate = scratch_take(s, pairs * (uint64_t)m->inter, sizeof(float));
     b->up = scratch_take(s, pairs * (uint64_t)m->inter, sizeof(float));
     b->out = scratch_take(s, pairs * (uint64_t)m->dim, sizeof(float));
@@ -26,7 +28,7 @@ struct region {
     const struct step *step;
     const struct moe *moe;
     struct moe_scratch *b;
-    const float *x;
+    const struct input *in;
     float *sum;
     size_t sum_stride;
     int n_tokens;
@@ -73,14 +75,28 @@ static void sort_pairs(const struct moe *m, struct moe_scratch *b, int n_pairs)
     b->first[0] = 0;
 }
 
+static void copy_int8(const struct q8_rows *to, const struct q8_rows *from, size_t cols)
+{
+    size_t blocks = cols / PACK_COLS;
+    memcpy(to->q, from->q, cols);
+    memcpy(to->d, from->d, 2 * blocks * sizeof *to->d);
+    memcpy(to->s, from->s, blocks * sizeof *to->s);
+    memcpy(to->sum, from->sum, 2 * blocks * sizeof *to->sum);
+}
+
 static void gather_inputs(void *ctx, int first, int last, int thread)
 {
     (void)thread;
     const struct region *g = ctx;
     size_t dim = (size_t)g->moe->dim;
-    for (int i = first; i < last; i++)
-        memcpy(g->b->in + (size_t)g->b->place[i] * dim, g->x + (size_t)(i / g->moe->n_active) * dim,
-               dim * sizeof(float));
+    for (int i = first; i < last; i++) {
+        struct input from = input_at(g->in, (size_t)(i / g->moe->n_active), 0),
+                     to = input_at(&g->b->input, (size_t)g->b->place[i], 0);
+        if (from.q8.q)
+            copy_int8(&to.q8, &from.q8, dim);
+        else
+            memcpy(g->b->in + (size_t)g->b->place[i] * dim, from.x, dim * sizeof(float));
+    }
 }
 
 void moe_clamp(float *gate, float *up, int n, float limit)
@@ -106,11 +122,11 @@ static void gate_up_rows(void *ctx, int first, int last, int thread)
     for (int e = 0; e < m->n_experts; e++) {
         int p0 = g->b->first[e], n = g->b->first[e + 1] - p0;
         if (n == 0) continue;
-        const float *in = g->b->in + (size_t)p0 * (size_t)m->dim;
+        struct input in = input_at(&g->b->input, (size_t)p0, 0);
         float *gate = g->b->gate + (size_t)p0 * (size_t)m->inter,
               *up = g->b->up + (size_t)p0 * (size_t)m->inter;
-        linear_rows(k, &m->gate[e], NULL, gate, in, n, first, last);
-        linear_rows(k, &m->up[e], NULL, up, in, n, first, last);
+        linear_rows(k, &(struct linear){.w = &m->gate[e], .y = gate}, &in, n, first, last);
+        linear_rows(k, &(struct linear){.w = &m->up[e], .y = up}, &in, n, first, last);
         for (int i = 0; i < n; i++) {
             float *h = gate + (size_t)i * (size_t)m->inter + (size_t)first;
             float *u = up + (size_t)i * (size_t)m->inter + (size_t)first;
@@ -131,8 +147,9 @@ static void down_rows(void *ctx, int first, int last, int thread)
     for (int e = 0; e < m->n_experts; e++) {
         int p0 = g->b->first[e], n = g->b->first[e + 1] - p0;
         if (n == 0) continue;
-        linear_rows(k, &m->down[e], NULL, g->b->out + (size_t)p0 * (size_t)m->dim,
-                    g->b->gate + (size_t)p0 * (size_t)m->inter, n, first, last);
+        struct input in = input_at(g->in, (size_t)p0, 0);
+        linear_rows(k, &(struct linear){.w = &m->down[e], .y = g->b->out + (size_t)p0 * (size_t)m->dim}, &in,
+                    n, first, last);
     }
     for (int i = 0; i < g->n_tokens * m->n_active; i++)
         k->axpy(g->sum + (size_t)(i / m->n_active) * g->sum_stride + (size_t)first,
@@ -143,7 +160,13 @@ static void down_rows(void *ctx, int first, int last, int thread)
 void moe_gather(const struct step *s, const struct moe *m, const float *x, int n_tokens,
                 struct moe_scratch *b)
 {
-    struct region g = {.step = s, .moe = m, .b = b, .x = x, .n_tokens = n_tokens};
+    size_t dim = (size_t)m->dim;
+    bool int8 = m->gate[0].packed && m->up[0].packed; /* one form is gathered, so both must take it */
+    struct input in = {.x = x, .stride = dim};
+    if (int8) in = quantize_input(s, &m->gate[0], x, dim, m->dim, n_tokens);
+    struct region g = {.step = s, .moe = m, .b = b, .in = &in, .n_tokens = n_tokens};
+    b->input = (struct input){.x = b->in, .stride = dim};
+    if (in.q8.q) b->input.q8 = quantizer_rows(&b->int8_in, n_tokens * m->n_active, m->dim);
     sort_pairs(m, b, n_tokens * m->n_active);
     weigh_pairs(m, b, n_tokens);
     pool_for(s->pool, n_tokens * m->n_active, 16, gather_inputs, &g);
@@ -158,8 +181,10 @@ void moe_gate_up(const struct step *s, const struct moe *m, struct moe_scratch *
 void moe_down(const struct step *s, const struct moe *m, int n_tokens, struct moe_scratch *b, float *sum,
               size_t sum_stride)
 {
+    struct input in =
+        quantize_input(s, &m->down[0], b->gate, (size_t)m->inter, m->inter, n_tokens * m->n_active);
     struct region g = {
-        .step = s, .moe = m, .b = b, .sum = sum, .sum_stride = sum_stride, .n_tokens = n_tokens};
+        .step = s, .moe = m, .b = b, .in = &in, .sum = sum, .sum_stride = sum_stride, .n_tokens = n_tokens};
     pool_for(s->pool, m->dim, LINEAR_GRAIN, down_rows, &g);
 }
 

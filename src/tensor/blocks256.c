@@ -9,21 +9,6 @@
 
 enum { BLOCK = 256 };
 
-/* The 12 bytes that hold eight 6-bit scales and eight 6-bit minimums of Q4_K and Q5_K:
- *     byte  0..3    bits 0-5: scale 0..3      bits 6-7: bits 4-5 of scale 4..7
- *     byte  4..7    bits 0-5: minimum 0..3    bits 6-7: bits 4-5 of minimum 4..7
- *     byte  8..11   low nibble: bits 0-3 of scale 4..7, high nibble: bits 0-3 of minimum 4..7 */
-static void scale_and_minimum(const uint8_t *s, int b, int *scale, int *minimum)
-{
-    if (b < 4) {
-        *scale = s[b] & 63;
-        *minimum = s[b + 4] & 63;
-    } else {
-        *scale = (s[b + 4] & 15) | (s[b - 4] >> 6) << 4;
-        *minimum = s[b + 4] >> 4 | (s[b] >> 6) << 4;
-    }
-}
-
 /* Q2_K, 84 bytes:
  *     | u8 s[16] | u8 q[64] | f16 d | f16 dmin |
  * Element 128 h + 32 p + l (half h, plane p = 0..3): code = (q[32 h + l] >> 2 p) & 3, S = s[8 h + 2 p + l /
@@ -54,7 +39,7 @@ void decode_q4_k(float *dst, const void *src, size_t n)
         for (int b = 0; b < 8; b++) {
             const uint8_t *q = p + 16 + 32 * (b / 2);
             int scale, minimum;
-            scale_and_minimum(p + 4, b, &scale, &minimum);
+            k_scale_and_minimum(p + 4, b, &scale, &minimum);
             float step = d * (float)scale, offset = dmin * (float)minimum;
             for (int l = 0; l < 32; l++)
                 dst[i + (size_t)(32 * b + l)] = step * (float)(q[l] >> 4 * (b & 1) & 15) - offset;
@@ -73,7 +58,7 @@ void decode_q5_k(float *dst, const void *src, size_t n)
         for (int b = 0; b < 8; b++) {
             const uint8_t *h = p + 16, *q = p + 48 + 32 * (b / 2);
             int scale, minimum;
-            scale_and_minimum(p + 4, b, &scale, &minimum);
+            k_scale_and_minimum(p + 4, b, &scale, &minimum);
             float step = d * (float)scale, offset = dmin * (float)minimum;
             for (int l = 0; l < 32; l++) {
                 int code = (q[l] >> 4 * (b & 1) & 15) | (h[l] >> b & 1) << 4;

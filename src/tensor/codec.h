@@ -45,4 +45,19 @@ static inline float load_f16(const uint8_t *p)
     return f32_from_f16(load_u16(p));
 }
 
+/* The 12 bytes that hold eight 6-bit scales and eight 6-bit minimums of Q4_K and Q5_K, of sub-block b:
+ *     byte  0..3    bits 0-5: scale 0..3      bits 6-7: bits 4-5 of scale 4..7
+ *     byte  4..7    bits 0-5: minimum 0..3    bits 6-7: bits 4-5 of minimum 4..7
+ *     byte  8..11   low nibble: bits 0-3 of scale 4..7, high nibble: bits 0-3 of minimum 4..7 */
+static inline void k_scale_and_minimum(const uint8_t *s, int b, int *scale, int *minimum)
+{
+    if (b < 4) {
+        *scale = s[b] & 63;
+        *minimum = s[b + 4] & 63;
+    } else {
+        *scale = (s[b + 4] & 15) | (s[b - 4] >> 6) << 4;
+        *minimum = s[b + 4] >> 4 | (s[b] >> 6) << 4;
+    }
+}
+
 #endif

@@ -20,6 +20,8 @@ struct tensor {
 /* (rows, cols) weights, `cols` contiguous, y = W x. FP8 and FP4 have their scales beside them: the value at
  * (r, c) is decode(data)[r][c] * scale[r / scale_rows][c / scale_cols], rounded once to float (exact for e8m0
  * scales). */
+struct packed_matrix;
+
 struct matrix {
     enum dtype dtype;
     int rows, cols;
@@ -29,6 +31,7 @@ struct matrix {
     enum dtype scale_dtype;     /* DTYPE_E8M0 or DTYPE_F32 */
     int scale_rows, scale_cols; /* block covered by one scale: 128 x 128, 32 x 32, 1 x 32 */
     size_t scale_stride;        /* scales per row of blocks */
+    const struct packed_matrix *packed; /* the same weights as int8 products want them (kernels/packed.h), or NULL */
 };
 
 /* The whole of row r as floats, by the reference codec: what every kernel must agree with. */

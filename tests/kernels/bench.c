@@ -86,6 +86,71 @@ BENCH_MATMUL(mxfp4, DTYPE_MXFP4)
 BENCH_MATMUL(fp8, DTYPE_FP8_E4M3)
 BENCH_MATMUL(fp4, DTYPE_FP4_E2M1)
 
+/* As bench_matmul, for packed weights; seconds to pack them are a line of their own. */
+static void bench_packed(const struct kernels *k, const char *name, enum dtype dtype)
+{
+    struct check c = {0};
+    rng_seed(&c.rng, 1);
+    struct matrix w = check_matrix(&c, dtype, DIM, DIM, NUMBERS_NORMAL);
+    size_t bytes = packed_bytes(&w);
+    bool slow = strcmp(k->isa, "ref") == 0;
+    int n_copies = slow ? 1 : (int)(STREAM_BYTES / bytes) + 1, next = 0;
+    uint8_t *copies = aligned_alloc(4096, ((size_t)n_copies * bytes + 4095) / 4096 * 4096);
+    CHECK(copies);
+    struct packed_matrix p = packed_view(&w, copies);
+    BEST(packing, 1, CHECK(pack_groups(copies, &p, &w, 0, packed_groups(&p))))
+    if (slow) row(k, name, "packing", packing, (double)matrix_bytes(&w), 0);
+    for (int i = 1; i < n_copies; i++) memcpy(copies + (size_t)i * bytes, copies, bytes);
+    size_t blocks = DIM / PACK_COLS;
+    struct q8_rows x = {.q_stride = DIM + 64, .block_stride = blocks};
+    float *from = floats((size_t)DIM * N_PREFILL), *y = floats((size_t)DIM * N_PREFILL);
+    x.q = calloc(N_PREFILL, x.q_stride);
+    x.d = floats(N_PREFILL * 2 * blocks), x.s = floats(N_PREFILL * blocks);
+    x.sum = calloc(N_PREFILL * 2 * blocks, sizeof *x.sum);
+    CHECK(x.q && x.sum);
+    for (size_t t = 0; t < N_PREFILL; t++) {
+        struct q8_rows at = q8_at(&x, t, 0);
+        k->quantize_q8(at.q, at.d, at.s, at.sum, from + t * DIM, DIM);
+    }
+    double ops = 2.0 * DIM * DIM;
+    matmul_packed_fn *f = kernels_matmul_packed(k, dtype);
+    for (int t = 1; t <= 12 && !slow; t = t == 1 ? 2 : t == 2 ? 4 : t == 4 ? 12 : 13) {
+        char shape[40];
+        snprintf(shape, sizeof shape, "2048x2048, %d token%s", t, t > 1 ? "s" : "");
+        BEST(few, n_copies, {
+            p.data = copies + (size_t)next * bytes;
+            next = (next + 1) % n_copies;
+            f(y, DIM, &p, &x, t, 0, DIM, false);
+        })
+        row(k, name, shape, few, (double)bytes, ops * t);
+    }
+    p.data = copies;
+    if (!slow) {
+        BEST(cached, 50, f(y, DIM, &p, &x, 1, 0, N_CACHED, false))
+        row(k, name, "128x2048, 1 token", cached, (double)bytes * N_CACHED / DIM, ops * N_CACHED / DIM);
+        BEST(prefill, 1, f(y, DIM, &p, &x, N_PREFILL, 0, DIM, false))
+        row(k, name, "2048x2048, 256 tokens", prefill, (double)bytes, ops * N_PREFILL);
+    }
+    free(copies), free(from), free(y), free(x.q), free(x.d), free(x.s), free(x.sum);
+    check_reset(&c);
+}
+
+#define BENCH_PACKED(format, dtype)                                                                          \
+    void bench_matmul_packed_##format(const struct kernels *k)                                               \
+    {                                                                                                        \
+        bench_packed(k, "packed_" #format, dtype);                                                           \
+    }
+
+BENCH_PACKED(q8_0, DTYPE_Q8_0)
+BENCH_PACKED(q4_0, DTYPE_Q4_0)
+BENCH_PACKED(q4_1, DTYPE_Q4_1)
+BENCH_PACKED(q5_0, DTYPE_Q5_0)
+BENCH_PACKED(q5_1, DTYPE_Q5_1)
+BENCH_PACKED(q4_k, DTYPE_Q4_K)
+BENCH_PACKED(q5_k, DTYPE_Q5_K)
+BENCH_PACKED(q6_k, DTYPE_Q6_K)
+BENCH_PACKED(mxfp4, DTYPE_MXFP4)
+
 enum { N = 4096, N_ROWS = 2048, HEAD_DIM = 128 };
 
 void bench_rms_norm(const struct kernels *k)
@@ -94,6 +159,26 @@ void bench_rms_norm(const struct kernels *k)
     BEST(t, 1000, k->rms_norm(y, x, w, N, 1e-6f))
     row(k, "rms_norm", "4096", t, 3.0 * N * sizeof *x, 4.0 * N);
     free(x), free(w), free(y);
+}
+
+void bench_quantize_q8(const struct kernels *k)
+{
+    static int8_t q[N];
+    static float d[N / Q8_RUN], s[N / PACK_COLS];
+    static int32_t sum[2 * N / PACK_COLS];
+    float *x = floats(N);
+    BEST(t, 1000, k->quantize_q8(q, d, s, sum, x, N))
+    row(k, "quantize_q8", "4096", t, 4.0 * N, 3.0 * N);
+    free(x);
+}
+
+void bench_q8_residual(const struct kernels *k)
+{
+    static int8_t q[N];
+    float *x = floats(N), *d = floats(N / Q8_RUN), *r = floats(N);
+    BEST(t, 1000, k->q8_residual(r, q, d, x, N))
+    row(k, "q8_residual", "4096", t, 9.0 * N, 2.0 * N);
+    free(x), free(d), free(r);
 }
 
 void bench_softmax(const struct kernels *k)

@@ -249,7 +249,11 @@ static void four_layers_of_flash(void **state)
         temp_folder_remove(&f);
         return;
     }
-    struct engine_options o = {.n_threads = 2, .n_ctx = 4096, .n_batch = 2, .ram_bytes = (uint64_t)64 << 30};
+    struct engine_options o = {.n_threads = 2,
+                               .n_ctx = 4096,
+                               .n_batch = 2,
+                               .ram_bytes = (uint64_t)64 << 30,
+                               .numerics = NUMERICS_REFERENCE}; /* as it lies in the file */
     if (engine_open(&e, f.path, &o, &err) != STATUS_OK) fail_msg("%s", err.text);
     const struct memory_plan *plan = engine_plan(e);
     double per_token = (584.0 + 68) / 4 + 584.0 / 128; /* one CSA and one HCA layer */

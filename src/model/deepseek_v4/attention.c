@@ -13,6 +13,7 @@ struct region {
     struct v4_pass *p;
     const struct v4_block_weights *w;
     int layer;
+    const struct input *in; /* of the product in work */
     int token;  /* one_token_*: the token in work */
     int n_keys; /* of that token */
 };
@@ -197,12 +198,11 @@ static void project_groups(void *ctx, int first, int last, int thread)
     const struct v4_pass *p = g->p;
     const struct v4_config *c = &p->m->c;
     const struct matrix *w = &g->w->wo_a;
-    size_t q_stride = (size_t)c->n_heads * (size_t)c->head_dim, y_stride = (size_t)w->rows;
     for (int group = first / c->o_lora_rank; group * c->o_lora_rank < last; group++) {
         int begin = group * c->o_lora_rank, r0 = first > begin ? first : begin;
         int end = begin + c->o_lora_rank, r1 = last < end ? last : end;
-        kernels_matmul(p->step->kernels, w->dtype)(
-            p->o_lora, y_stride, w, p->q + (size_t)group * (size_t)w->cols, q_stride, p->n_tokens, r0, r1);
+        struct input in = input_at(g->in, 0, (size_t)group * (size_t)w->cols);
+        linear_rows(p->step->kernels, &(struct linear){.w = w, .y = p->o_lora}, &in, p->n_tokens, r0, r1);
     }
 }
 
@@ -212,9 +212,9 @@ static void project_out(void *ctx, int first, int last, int thread)
     (void)thread;
     const struct region *g = ctx;
     const struct v4_pass *p = g->p;
-    const struct matrix *w = &g->w->wo_b;
-    kernels_matmul(p->step->kernels, w->dtype)(p->streams, (size_t)(V4_HC_MULT + 1) * (size_t)p->m->c.dim, w,
-                                               p->o_lora, (size_t)w->cols, p->n_tokens, first, last);
+    struct linear l = {
+        .w = &g->w->wo_b, .y = p->streams, .y_stride = (size_t)(V4_HC_MULT + 1) * (size_t)p->m->c.dim};
+    linear_rows(p->step->kernels, &l, g->in, p->n_tokens, first, last);
 }
 
 void v4_attention_window(struct v4_pass *p, const struct v4_block_weights *w, int layer)
@@ -244,8 +244,12 @@ void v4_attention(struct v4_pass *p, const struct v4_block_weights *w, int layer
     v4_probe_floats(p, "A.heads", layer, p->q, q_cols, (size_t)q_cols);
     if (p->step->probe)
         for (int t = 0; t < p->n_tokens; t++) turn_back(p, layer, t, 0, c->n_heads);
+    struct input heads = quantize_input(p->step, &w->wo_a, p->q, (size_t)q_cols, q_cols, p->n_tokens);
+    g.in = &heads;
     pool_for(p->step->pool, o_cols, LINEAR_GRAIN, project_groups, &g);
     v4_probe_floats(p, "A.o_lora", layer, p->o_lora, o_cols, (size_t)o_cols);
     v4_round_rows(p, &w->wo_b, p->o_lora, p->o_lora, p->n_tokens);
+    struct input lora = quantize_input(p->step, &w->wo_b, p->o_lora, (size_t)o_cols, o_cols, p->n_tokens);
+    g.in = &lora;
     pool_for(p->step->pool, w->wo_b.rows, LINEAR_GRAIN, project_out, &g);
 }

@@ -89,6 +89,12 @@ void v4_pass_layout(struct v4_pass *p, const struct v4_model *m, struct scratch 
     p->biased = scratch_take(s, n * (uint64_t)c->n_routed_experts, f);
     p->shared_gate = scratch_take(s, n * (uint64_t)c->moe_inter_dim, f);
     p->shared_up = scratch_take(s, n * (uint64_t)c->moe_inter_dim, f);
+    uint64_t widest = (uint64_t)c->n_heads * (uint64_t)c->head_dim; /* input of wo_a */
+    uint64_t hidden = (uint64_t)c->n_activated_experts * ((uint64_t)c->moe_inter_dim + 64);
+    uint64_t others[] = {hidden, (uint64_t)c->o_groups * (uint64_t)c->o_lora_rank, V4_HC_MULT * (dim + 64),
+                         (uint64_t)c->n_dspark_targets * dim, (uint64_t)c->q_lora_rank};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) widest = widest > others[i] ? widest : others[i];
+    quantizer_take(&p->quantizer, s, n, widest);
     p->final = scratch_take(s, (uint64_t)n_logit_rows * dim, f);
     if (m->w.draft.kind == V4_DRAFT_DSPARK) {
         p->features = scratch_take(s, n * (uint64_t)c->n_dspark_targets * dim, f);

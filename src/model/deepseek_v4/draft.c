@@ -134,7 +134,7 @@ static void draft_logits(struct v4_pass *p, float *logits)
         v4_hc_contract(p->m, k, &w->head, p->streams + ((size_t)t * SLOTS + 1) * dim, x);
         k->rms_norm(x, x, w->norm, p->m->c.dim, (float)p->m->c.norm_eps);
     }
-    linear_group(p->step, &(struct linear){.w = &p->m->w.head, .y = logits}, 1, p->x, p->n_tokens);
+    linear_group(p->step, &(struct linear){.w = &p->m->w.head, .y = logits, .fine = true}, 1, p->x, p->n_tokens);
     v4_probe_floats(p, "logits", p->m->c.n_layers + w->n_blocks - 1, logits, p->m->c.n_vocab,
                     (size_t)p->m->c.n_vocab);
 }
@@ -215,6 +215,7 @@ int v4_draft(const struct model *model, struct step *step, struct state *state, 
                          (double)step->scratch->size / 1e6);
     }
     p.step = step;
+    step->quantizer = p.quantizer;
     p.states[0] = st;
     p.oldest = st->draft_first;
     if (dspark)

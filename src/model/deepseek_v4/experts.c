@@ -9,7 +9,7 @@
 struct region {
     struct v4_pass *p;
     const struct v4_expert *shared;
-    const float *x;
+    const struct input *in;
 };
 
 static void shared_up(void *ctx, int first, int last, int thread)
@@ -19,8 +19,8 @@ static void shared_up(void *ctx, int first, int last, int thread)
     const struct v4_pass *p = g->p;
     const struct kernels *k = p->step->kernels;
     float limit = (float)p->m->c.swiglu_limit;
-    linear_rows(k, &g->shared->w1, NULL, p->shared_gate, g->x, p->n_tokens, first, last);
-    linear_rows(k, &g->shared->w3, NULL, p->shared_up, g->x, p->n_tokens, first, last);
+    linear_rows(k, &(struct linear){.w = &g->shared->w1, .y = p->shared_gate}, g->in, p->n_tokens, first, last);
+    linear_rows(k, &(struct linear){.w = &g->shared->w3, .y = p->shared_up}, g->in, p->n_tokens, first, last);
     for (int t = 0; t < p->n_tokens; t++) {
         size_t at = (size_t)t * (size_t)g->shared->w1.rows + (size_t)first;
         moe_clamp(p->shared_gate + at, p->shared_up + at, last - first, limit);
@@ -34,9 +34,9 @@ static void shared_down(void *ctx, int first, int last, int thread)
     (void)thread;
     const struct region *g = ctx;
     const struct v4_pass *p = g->p;
-    const struct matrix *w = &g->shared->w2;
-    kernels_matmul(p->step->kernels, w->dtype)(p->streams, (size_t)(V4_HC_MULT + 1) * (size_t)p->m->c.dim, w,
-                                               g->x, (size_t)w->cols, p->n_tokens, first, last);
+    struct linear l = {
+        .w = &g->shared->w2, .y = p->streams, .y_stride = (size_t)(V4_HC_MULT + 1) * (size_t)p->m->c.dim};
+    linear_rows(p->step->kernels, &l, g->in, p->n_tokens, first, last);
 }
 
 struct moe v4_moe(const struct v4_config *c)
@@ -54,9 +54,13 @@ void v4_experts(struct v4_pass *p, const struct v4_block_weights *w)
     const struct v4_config *c = &p->m->c;
     struct pool *pool = p->step->pool;
     int n_pairs = p->n_tokens * c->n_activated_experts;
-    struct region g = {p, &w->shared, v4_round_rows(p, &w->shared.w1, p->x, p->x_rounded, p->n_tokens)};
+    const float *x = v4_round_rows(p, &w->shared.w1, p->x, p->x_rounded, p->n_tokens);
+    struct input in = quantize_input(p->step, &w->shared.w1, x, (size_t)c->dim, c->dim, p->n_tokens);
+    struct region g = {p, &w->shared, &in};
     pool_for(pool, c->moe_inter_dim, LINEAR_GRAIN, shared_up, &g);
-    g.x = v4_round_rows(p, &w->shared.w2, p->shared_gate, p->shared_gate, p->n_tokens);
+    v4_round_rows(p, &w->shared.w2, p->shared_gate, p->shared_gate, p->n_tokens);
+    in = quantize_input(p->step, &w->shared.w2, p->shared_gate, (size_t)c->moe_inter_dim, c->moe_inter_dim,
+                        p->n_tokens);
     pool_for(pool, c->dim, LINEAR_GRAIN, shared_down, &g);
 
     struct moe m = v4_moe(c);

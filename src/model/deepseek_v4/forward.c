@@ -55,6 +55,7 @@ static int prepare(struct v4_pass *p, const struct v4_model *m, struct step *ste
         return error_set(err, STATUS_NOMEM, "step of %d tokens: scratch of %.1f MB is full", step->n_tokens,
                          (double)step->scratch->size / 1e6);
     p->step = step;
+    step->quantizer = p->quantizer;
     for (int r = 0, t = 0; r < step->n_runs; t += step->runs[r++].n_tokens) {
         const struct run *run = &step->runs[r];
         p->states[r] = (struct v4_state *)run->state;

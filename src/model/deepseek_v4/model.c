@@ -25,11 +25,18 @@ static int rope_tables(struct v4_model *m, struct error *err)
 }
 
 /* `exact` is fp32 throughout; `reference` adds every rounding the model was trained with, which is what its
- * weights expect and what makes cached rows small: the default. */
+ * weights expect and what makes cached rows small; `fast` keeps those of the cache, and inputs of packed weights
+ * become int8 in place of FP8. */
 static struct v4_numerics numerics_of(enum numerics n)
 {
     bool on = n != NUMERICS_EXACT;
-    return (struct v4_numerics){.cache = on, .tail_bf16 = on, .activations = on};
+    return (struct v4_numerics){.cache = on, .tail_bf16 = on, .activations = n == NUMERICS_REFERENCE};
+}
+
+static void visit_weights(struct model *m, void (*see)(void *ctx, struct matrix *w), void *ctx)
+{
+    struct v4_model *v4 = (struct v4_model *)m;
+    v4_weights_visit(&v4->w, &v4->c, see, ctx);
 }
 
 void v4_set_numerics(struct v4_model *m, struct v4_numerics n)
@@ -76,6 +83,7 @@ static int v4_open(struct model **out, const struct arch *arch, const struct che
     if (rc == STATUS_OK) rc = check_numerics(m, checkpoint_path(ckpt), err);
     m->n_rewind = o->n_rewind > V4_STEP ? o->n_rewind : V4_STEP;
     m->base.dim = m->c.dim;
+    m->base.embedding_data = m->w.embed.data;
     m->base.n_layers = m->c.n_layers;
     m->base.n_vocab = m->c.n_vocab;
     m->base.n_ctx_max = m->c.max_position;
@@ -118,8 +126,9 @@ static void describe(const struct model *model, void (*line)(void *ctx, const ch
     LINE("rope", "adjacent pairs, theta %g; compressed layers %g, YaRN factor %g from %d", c->rope_theta,
          c->compress_rope_theta, c->rope_factor, c->original_seq_len);
     LINE("numerics", "%s",
-         m->numerics.cache ? "reference: FP8 and FP4 cache rows, FP8 activations for FP8 and FP4 weights"
-                           : "exact: fp32 throughout");
+         !m->numerics.cache        ? "exact: fp32 throughout"
+         : m->numerics.activations ? "reference: FP8 and FP4 cache rows, FP8 activations for FP8 and FP4 weights"
+                                   : "fast: FP8 and FP4 cache rows, int8 activations for packed weights");
 #undef LINE
 }
 
@@ -128,6 +137,7 @@ const struct arch arch_deepseek_v4 = {.name = "deepseek4",
                                       .hf_types = types,
                                       .open = v4_open,
                                       .close = v4_close,
+                                      .visit_weights = visit_weights,
                                       .state_bytes = v4_state_bytes,
                                       .scratch_bytes = v4_scratch_bytes,
                                       .state_open = v4_state_open,

@@ -93,6 +93,7 @@ struct v4_pass {
     struct moe_scratch moe;
     float *biased;                  /* (n_tokens, n_routed_experts) */
     float *shared_gate, *shared_up; /* (n_tokens, moe_inter_dim) */
+    struct quantizer quantizer;     /* for the step: int8 inputs */
     float *final;                   /* (n_logit_rows, dim) */
     float *draft_in, *draft_out;    /* (5 n_tokens, dim) each, with an MTP block */
     float *features;                /* (n_tokens, targets * dim), with DSpark stages */

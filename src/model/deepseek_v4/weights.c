@@ -399,3 +399,30 @@ int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struc
     if (rc == STATUS_OK) count_all(w, c);
     return rc;
 }
+
+static void visit_block(struct v4_block_weights *b, const struct v4_config *c, int layer,
+                        void (*see)(void *ctx, struct matrix *m), void *ctx)
+{
+    for (int i = 0; i < V4_N_BLOCK_ROWS; i++) {
+        const struct v4_row *row = &v4_block_rows[i];
+        struct matrix *m = (struct matrix *)(void *)((char *)b + row->offset);
+        if (row->kind != MATRIX || !v4_row_applies(row, c, layer)) continue;
+        if (m != &b->hc_attn.fn && m != &b->hc_ffn.fn) see(ctx, m);
+    }
+    for (int e = 0; e < c->n_routed_experts; e++) { /* an expert's matrices side by side */
+        see(ctx, &b->expert_gate[e]);
+        see(ctx, &b->expert_up[e]);
+        see(ctx, &b->expert_down[e]);
+    }
+}
+
+void v4_weights_visit(struct v4_weights *w, const struct v4_config *c, void (*see)(void *ctx, struct matrix *m),
+                      void *ctx)
+{
+    struct v4_draft_weights *d = &w->draft;
+    struct matrix *extra[] = {&w->head, &d->e_proj, &d->h_proj, &d->main_proj, &d->markov_w2};
+    for (int l = 0; l < c->n_layers; l++) visit_block(&w->layers[l], c, l, see, ctx);
+    for (int i = 0; i < d->n_blocks; i++) visit_block(&d->block[i], c, c->n_layers + i, see, ctx);
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++)
+        if (extra[i]->data) see(ctx, extra[i]);
+}

@@ -92,6 +92,9 @@ int v4_tensors_list(const struct v4_config *c, v4_tensor_fn *emit, void *ctx, st
  * what was expected and what was found. */
 int v4_weights_bind(struct v4_weights *w, const struct v4_config *c, const struct checkpoint *ckpt,
                     struct arena *a, struct error *err);
+/* Every matrix that multiplies through model/linear.h: not the embedding, not mHC's. */
+void v4_weights_visit(struct v4_weights *w, const struct v4_config *c, void (*see)(void *ctx, struct matrix *m),
+                      void *ctx);
 uint64_t v4_weights_arena_bytes(const struct v4_config *c);
 
 #endif

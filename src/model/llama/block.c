@@ -11,6 +11,7 @@ struct buffers {
     float *x, *normed, *back; /* (N, dim): residual stream; input of a block; its output */
     float *q, *k, *v, *mixed; /* (N, q), (N, kv), (N, kv), (N, q) */
     float *gate, *up;         /* (N, ffn) */
+    struct quantizer quantizer;
     struct moe_scratch moe;
     struct attention_plan attention;
 };
@@ -64,6 +65,11 @@ static void take_buffers(struct buffers *b, struct scratch *s, const struct llam
         b->gate = scratch_take(s, n, (uint64_t)f->ffn_dim * sizeof(float));
         b->up = scratch_take(s, n, (uint64_t)f->ffn_dim * sizeof(float));
     }
+    uint64_t widest = (uint64_t)f->n_heads * (uint64_t)f->head_dim, ffn = (uint64_t)f->ffn_dim;
+    if (m->family->moe) ffn = (uint64_t)f->n_active * ((uint64_t)f->expert_dim + 64);
+    widest = widest > ffn ? widest : ffn;
+    uint64_t fine = 2 * ((uint64_t)f->dim + 64); /* two parts */
+    quantizer_take(&b->quantizer, s, n, widest > fine ? widest : fine);
     struct attention a = attention_of(m, NULL);
     attention_plan_take(&b->attention, s, &a, n_tokens, n_runs, n_keys, n_threads);
 }
@@ -86,11 +92,13 @@ static void attention_block(const struct llama *m, const struct step *s, struct 
 {
     const struct llama_layer *y = &m->layers[l];
     struct attention a = attention_of(m, y);
-    const struct linear qkv[] = {{&y->wq, y->bq, b->q}, {&y->wk, y->bk, b->k}, {&y->wv, y->bv, b->v}};
+    const struct linear qkv[] = {{.w = &y->wq, .bias = y->bq, .y = b->q},
+                                 {.w = &y->wk, .bias = y->bk, .y = b->k, .fine = true},
+                                 {.w = &y->wv, .bias = y->bv, .y = b->v, .fine = true}};
     norm_rows(s, b->normed, b->x, y->attn_norm, m->config.dim, a.norm_eps, s->n_tokens);
     linear_group(s, qkv, 3, b->normed, s->n_tokens);
     attention_forward(s, &a, &b->attention, l, b->q, b->k, b->v, b->mixed);
-    linear_add(s, &(struct linear){&y->wo, y->bo, b->back}, b->mixed, s->n_tokens, b->x);
+    linear_add(s, &(struct linear){.w = &y->wo, .bias = y->bo, .y = b->back}, b->mixed, s->n_tokens, b->x);
 }
 
 /* x += MLP(norm(x)) or x += MoE(norm(x)) */
@@ -126,6 +134,7 @@ int llama_forward(const struct model *model, struct step *s, struct error *err)
                          (unsigned long long)memory.bytes, s->n_tokens, s->scratch->size - mark);
     }
     struct attention a = attention_of(m, NULL);
+    s->quantizer = b.quantizer;
     attention_plan_fill(&b.attention, &a, s, cache_of);
     embed_tokens(s, &m->embedding, b.x);
     for (int l = 0; l < m->config.n_layers && rc == STATUS_OK; l++) {

@@ -96,6 +96,22 @@ static void state_fill(struct state *s, int n_tokens, const struct kernels *k)
     s->n_tokens = n_tokens;
 }
 
+static void visit_weights(struct model *model, void (*see)(void *ctx, struct matrix *w), void *ctx)
+{
+    struct llama *m = (struct llama *)model;
+    for (struct llama_layer *y = m->layers; y < m->layers + m->config.n_layers; y++) {
+        struct matrix *all[] = {&y->wq, &y->wk, &y->wv, &y->wo, &y->gate, &y->up, &y->down, &y->router};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            if (all[i]->data) see(ctx, all[i]);
+        for (int e = 0; m->family->moe && e < m->config.n_experts; e++) {
+            see(ctx, &y->gate_exps[e]);
+            see(ctx, &y->up_exps[e]);
+            see(ctx, &y->down_exps[e]);
+        }
+    }
+    see(ctx, &m->head);
+}
+
 static void describe(const struct model *model, void (*line)(void *ctx, const char *name, const char *value),
                      void *ctx)
 {
@@ -131,6 +147,7 @@ static void describe(const struct model *model, void (*line)(void *ctx, const ch
                             .hf_types = types,                                                               \
                             .open = open_model,                                                              \
                             .close = close_model,                                                            \
+                            .visit_weights = visit_weights,                                                  \
                             .state_bytes = state_bytes,                                                      \
                             .scratch_bytes = llama_scratch_bytes,                                            \
                             .state_open = state_open,                                                        \

@@ -137,6 +137,7 @@ int llama_weights_bind(struct llama *m, const struct checkpoint *c, struct error
             return error_set(err, STATUS_FORMAT,
                              "%s: tensor rope_freqs.weight: expected positive numbers, found %g at %d",
                              checkpoint_path(c), (double)m->rope_factors[i], i);
+    m->base.embedding_data = m->embedding.data;
     count_active(m);
     if (rope_init(&m->rope, &f->rope, m->rope_factors, &m->arena) != STATUS_OK)
         return error_set(err, STATUS_NOMEM, "%s: rope table", checkpoint_path(c));

@@ -1,0 +1,109 @@
+/* The integer products for AVX-512 with VNNI (four byte products per lane) and VBMI (lookups that ignore the
+ * bits above an index). Everything else is avx512's. */
+#include <math.h>
+#include <string.h>
+#include "kernels/simd/level.h"
+#include "kernels/avx512/vec.inc"
+#include "kernels/simd/lanes.inc"
+
+typedef struct {
+    __m512i v[VECS];
+} line;
+typedef line ints16;
+#define WIDE_BIAS     128
+#define E2M1_BIAS     12
+#define PACKED_TOKENS 8
+
+INLINE line line_load(const uint8_t *p)
+{
+    return (line){{_mm512_loadu_si512(p)}};
+}
+INLINE void line_store(uint8_t *p, line a)
+{
+    _mm512_storeu_si512(p, a.v[0]);
+}
+INLINE line line_low(line a)
+{
+    return (line){{_mm512_and_si512(a.v[0], _mm512_set1_epi8(15))}};
+}
+INLINE line line_high(line a)
+{
+    return line_low((line){{_mm512_srli_epi16(a.v[0], 4)}});
+}
+/* Twice the value of a code, plus 12. The table stands four times in a register: the lookup takes six bits.
+ */
+INLINE line line_e2m1_low(line a)
+{
+    const __m512i table =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    return (line){{_mm512_permutexvar_epi8(a.v[0], table)}};
+}
+INLINE line line_e2m1_high(line a)
+{
+    return line_e2m1_low((line){{_mm512_srli_epi16(a.v[0], 4)}});
+}
+INLINE line line_add_bits(line a, line b, int left, uint8_t mask)
+{
+    __m512i moved =
+        left >= 0 ? _mm512_slli_epi16(b.v[0], (unsigned)left) : _mm512_srli_epi16(b.v[0], (unsigned)-left);
+    return (line){{_mm512_ternarylogic_epi64(a.v[0], moved, _mm512_set1_epi8((char)mask), 0xF8)}};
+}
+INLINE ints16 ints16_set(int32_t a)
+{
+    return (ints16){{_mm512_set1_epi32(a)}};
+}
+INLINE lanes lanes_from_ints(ints16 a)
+{
+    return (lanes){{_mm512_cvtepi32_ps(a.v[0])}};
+}
+INLINE ints16 dots(ints16 a, const line w[4], const int8_t *x, bool wide)
+{
+    (void)wide;
+    UNROLLED (g, 4) {
+        int32_t four;
+        memcpy(&four, x + 4 * g, sizeof four);
+        a.v[0] = _mm512_dpbusd_epi32(a.v[0], w[g].v[0], _mm512_set1_epi32(four));
+    }
+    return a;
+}
+INLINE lanes lanes_load_u8(const uint8_t *p)
+{
+    return lanes_from_u8(bytes_load(p));
+}
+INLINE lanes lanes_load_s8(const uint8_t *p)
+{
+    return lanes_from_s8(bytes_load(p));
+}
+INLINE lanes lanes_load_e8m0(const uint8_t *p)
+{
+    __m512i e = _mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes_load(p)), 23);
+    return (lanes){{_mm512_castsi512_ps(e)}};
+}
+INLINE uint32_t run_magnitude(lanes a)
+{
+    __m512i m = _mm512_and_si512(_mm512_castps_si512(a.v[0]), _mm512_set1_epi32(0x7FFFFFFF));
+    return (uint32_t)_mm512_reduce_max_epi32(m);
+}
+INLINE int32_t store_rounded(int8_t *q, lanes a)
+{
+    __m512i i = _mm512_cvtps_epi32(a.v[0]);
+    _mm_storeu_si128((__m128i_u *)q, _mm512_cvtepi32_epi8(i));
+    return _mm512_reduce_add_epi32(i);
+}
+
+#include "kernels/simd/packed.inc"
+
+static void peak_int8(int32_t *sum, const uint8_t *a, const int8_t *b, int n)
+{
+    __m512i chain[PEAK_CHAINS], va = _mm512_loadu_si512(a), vb = _mm512_loadu_si512(b);
+    UNROLLED (c, PEAK_CHAINS) chain[c] = _mm512_loadu_si512(sum + c * INTS);
+    for (int i = 0; i < n; i++)
+        UNROLLED (c, PEAK_CHAINS) chain[c] = _mm512_dpbusd_epi32(chain[c], va, vb);
+    UNROLLED (c, PEAK_CHAINS) _mm512_storeu_si512(sum + c * INTS, chain[c]);
+}
+
+void kernels_fill_vnni(struct kernels *k)
+{
+    fill_packed(k);
+    k->peak_int8 = peak_int8;
+}
