@@ -25,6 +25,7 @@ struct noise load_compare(const struct load *from, const struct load *to);
 
 struct repetition {
     double seconds;
+    double read_gb_per_s; /* what the memory gave just before and after, on average */
     struct noise noise;
 };
 
@@ -32,11 +33,21 @@ struct repetition {
  * repetitions; the quietest are kept. */
 struct phase {
     const char *name;
-    int n_tokens;
+    int n_tokens, at_once, depth;
+    int32_t *ids;            /* (n_tokens); owned */
     struct repetition *kept; /* (n), by rising seconds; owned */
     int n, n_extra;          /* extra ones measured because of noise */
-    double bytes, ops;       /* of one repetition: weight bytes read (0: not known), operations */
+    struct profile profile;  /* of one more repetition: its work, and with --profile its time */
 };
+
+/* Read from weights and caches, and computed, by one repetition. */
+struct work {
+    double bytes, ops;
+};
+struct work phase_work(const struct phase *p);
+/* Medians: of the bandwidth beside the repetitions, and of each one's traffic as a share of it. */
+double phase_bandwidth(const struct phase *p);
+double phase_bandwidth_share(const struct phase *p);
 
 /* Tokens per second, least, median and most. */
 struct rate {
@@ -50,6 +61,7 @@ struct bench {
     struct machine_speed speed;
     char isa[32];
     int n_threads;
+    bool show_profile;
     struct phase prefill, decode;
     uint64_t rss_peak_bytes;
     struct noise noise; /* of the whole */

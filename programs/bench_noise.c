@@ -61,6 +61,46 @@ void repetitions_choose(struct repetition *all, int n_done, int n)
     qsort(all, (size_t)n, sizeof *all, by_time);
 }
 
+struct work phase_work(const struct phase *p)
+{
+    struct work w = {0};
+    for (int i = 0; i < p->profile.n_parts; i++) {
+        w.bytes += p->profile.parts[i].bytes;
+        w.ops += p->profile.parts[i].ops;
+    }
+    return w;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median over the repetitions of traffic / bandwidth, or of the bandwidth itself. */
+static double median_of(const struct phase *p, double bytes)
+{
+    double values[1000];
+    int n = p->n < 1000 ? p->n : 1000;
+    for (int i = 0; i < n; i++) {
+        const struct repetition *r = &p->kept[i];
+        values[i] = bytes > 0 ? bytes / r->seconds / 1e9 / r->read_gb_per_s : r->read_gb_per_s;
+    }
+    qsort(values, (size_t)n, sizeof *values, by_value);
+    return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+double phase_bandwidth(const struct phase *p)
+{
+    return median_of(p, 0);
+}
+
+double phase_bandwidth_share(const struct phase *p)
+{
+    double bytes = phase_work(p).bytes;
+    return bytes > 0 ? median_of(p, bytes) : 0;
+}
+
 double phase_median_s(const struct phase *p)
 {
     return (p->kept[(p->n - 1) / 2].seconds + p->kept[p->n / 2].seconds) / 2;

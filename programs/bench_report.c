@@ -35,6 +35,48 @@ static void machine_json(struct json_writer *w, const struct bench *b)
     json_close(w, '}');
 }
 
+static void work_json(struct json_writer *w, const struct bench *b, struct work work, double seconds,
+                      double bandwidth_share)
+{
+    double gb_per_s = work.bytes / seconds / 1e9, gops = work.ops / seconds / 1e9;
+    json_key(w, "bytes"), json_int(w, (int64_t)work.bytes);
+    number(w, "gb_per_s", gb_per_s, 4);
+    number(w, "bandwidth_share", bandwidth_share, 4);
+    json_key(w, "ops"), json_int(w, (int64_t)work.ops);
+    number(w, "gops", gops, 4);
+    number(w, "peak_share", share(gops, peak_gops(b)), 4);
+}
+
+static double profile_seconds(const struct profile *p)
+{
+    double s = 0;
+    for (int i = 0; i < p->n_parts; i++) s += p->parts[i].seconds;
+    return s;
+}
+
+/* Share of the threads' time in which they worked. */
+static double busy_share(const struct bench *b, const struct profile_part *part)
+{
+    return share(part->busy_seconds, part->seconds * b->n_threads);
+}
+
+static void profile_json(struct json_writer *w, const struct bench *b, const struct profile *p)
+{
+    json_key(w, "profile"), json_open(w, '[');
+    for (const struct profile_part *part = p->parts; part < p->parts + p->n_parts; part++) {
+        json_open(w, '{');
+        json_key(w, "part"), json_str(w, str_from(part->name));
+        json_key(w, "calls"), json_int(w, (int64_t)part->n_calls);
+        number(w, "seconds", part->seconds, 6);
+        number(w, "share", share(part->seconds, profile_seconds(p)), 4);
+        number(w, "busy", busy_share(b, part), 4);
+        work_json(w, b, (struct work){part->bytes, part->ops}, part->seconds,
+                  share(part->bytes / part->seconds / 1e9, b->speed.read_gb_per_s));
+        json_close(w, '}');
+    }
+    json_close(w, ']');
+}
+
 static void phase_json(struct json_writer *w, const struct bench *b, const struct phase *p)
 {
     struct rate r = phase_rate(p);
@@ -46,14 +88,8 @@ static void phase_json(struct json_writer *w, const struct bench *b, const struc
     number(w, "min", r.min, 6);
     number(w, "max", r.max, 6);
     number(w, "seconds", s, 6);
-    if (p->bytes > 0) {
-        json_key(w, "bytes"), json_int(w, (int64_t)p->bytes);
-        number(w, "gb_per_s", p->bytes / s / 1e9, 4);
-        number(w, "bandwidth_share", share(p->bytes / s / 1e9, b->speed.read_gb_per_s), 4);
-    }
-    json_key(w, "ops"), json_int(w, (int64_t)p->ops);
-    number(w, "gops", p->ops / s / 1e9, 4);
-    number(w, "peak_share", share(p->ops / s / 1e9, peak_gops(b)), 4);
+    work_json(w, b, phase_work(p), s, phase_bandwidth_share(p));
+    number(w, "read_gb_per_s", phase_bandwidth(p), 4);
     json_key(w, "samples"), json_open(w, '[');
     for (int i = 0; i < p->n; i++) {
         json_double(w, p->n_tokens / p->kept[i].seconds, 6);
@@ -63,6 +99,7 @@ static void phase_json(struct json_writer *w, const struct bench *b, const struc
     json_close(w, ']');
     json_key(w, "repeated"), json_int(w, p->n_extra);
     number(w, "noise", noise, 3);
+    if (b->show_profile) profile_json(w, b, &p->profile);
     json_close(w, '}');
 }
 
@@ -93,11 +130,25 @@ static void phase_text(const struct bench *b, const struct phase *p)
     struct rate r = phase_rate(p);
     double s = phase_median_s(p);
     printf("%-9s %5d tokens %9.2f tokens/s (%.2f to %.2f)", p->name, p->n_tokens, r.median, r.min, r.max);
-    if (p->bytes > 0)
-        printf("  %.2f GB/s, %.0f %% of the bandwidth", p->bytes / s / 1e9,
-               100 * share(p->bytes / s / 1e9, b->speed.read_gb_per_s));
-    printf("  %.1f GOP/s, %.0f %% of the peak\n", p->ops / s / 1e9,
-           100 * share(p->ops / s / 1e9, peak_gops(b)));
+    struct work w = phase_work(p);
+    double gb_per_s = w.bytes / s / 1e9, gops = w.ops / s / 1e9;
+    printf("  %.2f GB/s, %.0f %% of the %.1f beside it  %.1f GOP/s, %.0f %% of the peak\n", gb_per_s,
+           100 * phase_bandwidth_share(p), phase_bandwidth(p), gops, 100 * share(gops, peak_gops(b)));
+}
+
+static void profile_text(const struct bench *b, const struct phase *p)
+{
+    const struct profile *f = &p->profile;
+    double total = profile_seconds(f);
+    printf("\n%-24s %9s %7s %7s  %9s %7s  %9s %7s\n", p->name, "ms", "share", "busy", "GB/s", "of max",
+           "GOP/s", "of max");
+    for (const struct profile_part *part = f->parts; part < f->parts + f->n_parts; part++) {
+        double gb_per_s = part->bytes / part->seconds / 1e9, gops = part->ops / part->seconds / 1e9;
+        printf("  %-22s %9.3f %5.1f %% %5.0f %%  %9.2f %5.0f %%  %9.1f %5.0f %%\n", part->name,
+               part->seconds * 1e3, 100 * share(part->seconds, total), 100 * busy_share(b, part), gb_per_s,
+               100 * share(gb_per_s, b->speed.read_gb_per_s), gops, 100 * share(gops, peak_gops(b)));
+    }
+    printf("  %-22s %9.3f (%.3f when nobody looks)\n", "together", total * 1e3, phase_median_s(p) * 1e3);
 }
 
 void bench_print_text(const struct bench *b, const struct runtime *r)
@@ -115,6 +166,10 @@ void bench_print_text(const struct bench *b, const struct runtime *r)
         printf("memory    %.1f MB at most\n", (double)b->rss_peak_bytes / 1e6);
     }
     printf("commit    %s\n", fathom_commit);
+    if (r && b->show_profile) {
+        profile_text(b, &b->prefill);
+        profile_text(b, &b->decode);
+    }
 }
 
 /* Of one phase: how often it was repeated, and whether even the quietest repetitions were disturbed. */

@@ -114,6 +114,8 @@ const struct option_row option_rows[] = {
      "measure N times: the median is over these"},
     {"machine", 0, NULL, OPTION_FLAG, FIELD(machine), 0, 0, NULL, ON(BENCH),
      "measure memory bandwidth and arithmetic peaks alone; needs no model"},
+    {"profile", 0, NULL, OPTION_FLAG, FIELD(profile), 0, 0, NULL, ON(BENCH),
+     "show where the time goes: each part of the model with its share, traffic and arithmetic"},
     {"json", 0, NULL, OPTION_FLAG, FIELD(json), 0, 0, NULL, ON(BENCH),
      "print one JSON object"},
 

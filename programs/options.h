@@ -22,7 +22,7 @@ struct options {
         n_rewind, n_vocab, fim_percent, port, n_slots;
     double temperature, top_p, min_p;
     uint64_t seed, ram_bytes;
-    bool raw, no_think, special, spell, stepwise, json, machine, check, help;
+    bool raw, no_think, special, spell, stepwise, json, machine, profile, check, help;
     uint64_t given;                     /* bit i: option_rows[i] was on the command line */
     const char *args[OPTIONS_MAX_ARGS]; /* what is no option */
     int n_args;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #if defined(__x86_64__)
 #define CPU_RELAX() __builtin_ia32_pause()
@@ -26,6 +27,7 @@ struct worker {
     struct pool *pool;
     pthread_t thread;
     int id;
+    uint64_t busy_ns; /* written by this thread, read by the caller after the task */
 };
 
 /* What is left of a thread's share of a task, in items; on a cache line of its own. */
@@ -39,6 +41,7 @@ struct pool {
     pool_fn *fn; /* the current task; written before generation is released, read after it is acquired */
     void *ctx;
     struct share *shares; /* (n_threads); written like fn */
+    bool watched;
     atomic_uint generation; /* release: task fields are ready; acquire in worker */
     atomic_int n_done;      /* release: a worker's results are visible; acquire in pool_for */
     atomic_int n_sleeping;  /* workers in or on their way into the condition wait */
@@ -61,6 +64,24 @@ static void share_out(struct pool *p, int n, int grain)
     }
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void run(struct pool *p, pool_fn *fn, void *ctx, int first, int last, int thread)
+{
+    if (!p || !p->watched) {
+        fn(ctx, first, last, thread);
+        return;
+    }
+    uint64_t start = now_ns();
+    fn(ctx, first, last, thread);
+    p->workers[thread].busy_ns += now_ns() - start;
+}
+
 static void run_shares(struct pool *p, int thread)
 {
     for (int i = 0; i < p->n_threads; i++) {
@@ -68,7 +89,7 @@ static void run_shares(struct pool *p, int thread)
         while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->last) {
             int first = atomic_fetch_add_explicit(&s->next, s->piece, memory_order_relaxed);
             if (first >= s->last) break;
-            p->fn(p->ctx, first, s->last - first < s->piece ? s->last : first + s->piece, thread);
+            run(p, p->fn, p->ctx, first, s->last - first < s->piece ? s->last : first + s->piece, thread);
         }
     }
 }
@@ -155,11 +176,25 @@ int pool_n_threads(const struct pool *p)
     return p ? p->n_threads : 1;
 }
 
+void pool_watch(struct pool *p, bool on)
+{
+    if (!p) return;
+    p->watched = on;
+    for (int i = 0; i < p->n_threads; i++) p->workers[i].busy_ns = 0;
+}
+
+uint64_t pool_busy_ns(const struct pool *p)
+{
+    uint64_t sum = 0;
+    for (int i = 0; p && i < p->n_threads; i++) sum += p->workers[i].busy_ns;
+    return sum;
+}
+
 void pool_for(struct pool *p, int n, int grain, pool_fn *fn, void *ctx)
 {
     if (n <= 0) return;
     if (!p || p->n_threads == 1 || n <= grain) {
-        fn(ctx, 0, n, 0);
+        run(p, fn, ctx, 0, n, 0);
         return;
     }
     p->fn = fn;

@@ -7,6 +7,8 @@
 #ifndef FATHOM_BASE_POOL_H
 #define FATHOM_BASE_POOL_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include "base/error.h"
 
 struct pool;
@@ -18,6 +20,9 @@ typedef void pool_fn(void *ctx, int first, int last, int thread);
 int pool_open(struct pool **out, int n_threads, struct error *err);
 void pool_close(struct pool *p); /* accepts NULL */
 int pool_n_threads(const struct pool *p);
+/* Counts the time that threads spend in the functions they are given, from zero; costs two looks at the clock per range. */
+void pool_watch(struct pool *p, bool on); /* p may be NULL; between calls of pool_for only */
+uint64_t pool_busy_ns(const struct pool *p);
 /* Range borders are multiples of grain (>= 1). Returns when all items are done. p == NULL runs everything on the caller. */
 void pool_for(struct pool *p, int n, int grain, pool_fn *fn, void *ctx);
 

@@ -49,6 +49,10 @@ const struct kernels *engine_kernels(const struct engine *e)
 {
     return &e->kernels;
 }
+void engine_set_profile(struct engine *e, struct profile *p)
+{
+    e->profile = p;
+}
 struct pool *engine_pool(const struct engine *e)
 {
     return e->pool;

@@ -49,6 +49,8 @@ const struct checkpoint *engine_checkpoint(const struct engine *e);
 const struct kernels *engine_kernels(const struct engine *e);
 struct pool *engine_pool(const struct engine *e);
 const struct memory_plan *engine_plan(const struct engine *e);
+/* Where the time of the steps from now on goes; NULL: nowhere. Kept until the next call. */
+void engine_set_profile(struct engine *e, struct profile *p);
 
 /* Fills plan for a model that is bound but not loaded; o may be NULL. STATUS_NOMEM with the figures when it
  * exceeds the budget: an automatic n_ctx shrinks to what fits (not below 512), one that was asked for does

@@ -16,8 +16,9 @@ struct engine {
     struct kernels kernels;
     struct pool *pool;
     struct memory_plan plan;
-    struct arena packed;  /* weights for the int8 products */
-    struct arena scratch; /* one forward step at a time */
+    struct arena packed;     /* weights for the int8 products */
+    struct arena scratch;    /* one forward step at a time */
+    struct profile *profile; /* NULL: none */
 };
 
 struct session {

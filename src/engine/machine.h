@@ -32,4 +32,12 @@ struct machine_speed {
 };
 int machine_measure(struct machine_speed *out, const struct kernels *k, struct pool *pool, struct error *err);
 
+/* The read bandwidth alone, again and again: on shared hardware it changes from one second to the next,
+ * because neighbours stream through the same links. A gauge keeps its buffer; a measurement takes some ten
+ * milliseconds and is the best of a few passes. */
+struct read_gauge;
+int read_gauge_open(struct read_gauge **out, struct pool *pool, struct error *err);
+double read_gauge_measure(struct read_gauge *g); /* GB/s */
+void read_gauge_close(struct read_gauge *g);     /* accepts NULL */
+
 #endif

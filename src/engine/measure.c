@@ -1,6 +1,7 @@
 /* Measured speeds of this machine: what a benchmark's figures are compared with. */
 #include "engine/machine.h"
 
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,29 +40,54 @@ static void read_chunks(void *ctx, int first, int last, int thread)
     }
 }
 
-/* Best of a few passes of all threads over a buffer four times the size of the last cache. */
-static int measure_read(double *gb_per_s, struct pool *pool, struct error *err)
+struct read_gauge {
+    struct arena arena;
+    struct pool *pool;
+    struct reading reading;
+    size_t bytes;
+};
+
+/* A buffer four times the size of the last cache. */
+int read_gauge_open(struct read_gauge **out, struct pool *pool, struct error *err)
 {
+    *out = NULL;
+    struct read_gauge *g = calloc(1, sizeof *g);
+    if (!g) return error_set(err, STATUS_NOMEM, "bandwidth gauge");
     long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
     size_t bytes = l3 > 0 ? (size_t)l3 * 4 : READ_MIN;
     bytes = bytes < READ_MIN ? READ_MIN : bytes > READ_MAX ? READ_MAX : bytes;
-    bytes -= bytes % READ_CHUNK;
-    int n = (int)(bytes / READ_CHUNK);
-    struct arena a;
-    int rc = arena_init(&a, bytes + arena_cost((size_t)n * sizeof(uint64_t)), "bandwidth buffer", err);
-    if (rc != STATUS_OK) return rc;
-    void *data = arena_alloc(&a, bytes);
-    struct reading r = {.words = data, .sums = arena_new(&a, uint64_t, (size_t)n)};
-    pool_for(pool, n, 1, fill_chunks, data);
-    *gb_per_s = 0;
+    g->bytes = bytes - bytes % READ_CHUNK;
+    g->pool = pool;
+    size_t n = g->bytes / READ_CHUNK;
+    int rc = arena_init(&g->arena, g->bytes + arena_cost(n * sizeof(uint64_t)), "bandwidth buffer", err);
+    if (rc != STATUS_OK) {
+        free(g);
+        return rc;
+    }
+    void *data = arena_alloc(&g->arena, g->bytes);
+    g->reading = (struct reading){.words = data, .sums = arena_new(&g->arena, uint64_t, n)};
+    pool_for(pool, (int)n, 1, fill_chunks, data);
+    *out = g;
+    return STATUS_OK;
+}
+
+double read_gauge_measure(struct read_gauge *g)
+{
+    double best = 0;
     for (int pass = 0; pass < N_PASSES; pass++) {
         double t = now_s();
-        pool_for(pool, n, 1, read_chunks, &r);
+        pool_for(g->pool, (int)(g->bytes / READ_CHUNK), 1, read_chunks, &g->reading);
         t = now_s() - t;
-        if ((double)bytes / t / 1e9 > *gb_per_s) *gb_per_s = (double)bytes / t / 1e9;
+        if ((double)g->bytes / t / 1e9 > best) best = (double)g->bytes / t / 1e9;
     }
-    arena_free(&a);
-    return rc;
+    return best;
+}
+
+void read_gauge_close(struct read_gauge *g)
+{
+    if (!g) return;
+    arena_free(&g->arena);
+    free(g);
 }
 
 /* Arithmetic peaks: every thread runs the level's own chains, long enough to last about a millisecond. */
@@ -110,5 +136,10 @@ int machine_measure(struct machine_speed *out, const struct kernels *k, struct p
 {
     *out = (struct machine_speed){.f32_gflops = measure_peak(k, pool, false),
                                   .int8_gops = measure_peak(k, pool, true)};
-    return measure_read(&out->read_gb_per_s, pool, err);
+    struct read_gauge *g;
+    int rc = read_gauge_open(&g, pool, err);
+    if (rc != STATUS_OK) return rc;
+    out->read_gb_per_s = read_gauge_measure(g);
+    read_gauge_close(g);
+    return rc;
 }

@@ -75,8 +75,12 @@ static int forward(struct engine *e, struct session_run *runs, int n_runs, const
                    struct error *err)
 {
     struct run parts[ENGINE_MAX_RUNS];
-    struct step step = {
-        .runs = parts, .kernels = &e->kernels, .pool = e->pool, .scratch = &e->scratch, .cancel = cancel};
+    struct step step = {.runs = parts,
+                        .kernels = &e->kernels,
+                        .pool = e->pool,
+                        .scratch = &e->scratch,
+                        .cancel = cancel,
+                        .profile = e->profile};
     for (struct session_run *r = runs; r < runs + n_runs; r++) {
         if (r->rc != STATUS_OK) continue;
         parts[step.n_runs++] = (struct run){.state = r->session->state,
@@ -88,7 +92,9 @@ static int forward(struct engine *e, struct session_run *runs, int n_runs, const
         step.keep_draft |= r->session->keep_draft;
     }
     if (step.n_runs == 0) return STATUS_OK;
+    profile_part(e->profile, "preparation");
     int rc = e->model->arch->forward(e->model, &step, err);
+    profile_part(e->profile, NULL);
     if (rc != STATUS_OK) return rc;
     const struct run *part = parts;
     for (struct session_run *r = runs; r < runs + n_runs; r++) {

@@ -152,10 +152,23 @@ static void attend_items(void *ctx, int first, int last, int thread)
     }
 }
 
+/* Every block reads the keys and values up to its last token once for each group of heads. */
+static void count_work(const struct step *s, const struct attention *a, const struct attention_plan *p)
+{
+    for (int i = 0; s->profile && i < p->n_blocks; i++) {
+        const struct attention_block *b = &p->blocks[i];
+        double keys = 0;
+        for (int t = 0; t < b->n_tokens; t++) keys += b->pos + t + 1;
+        profile_count(s->profile, 2.0 * 2 * a->n_kv_heads * a->head_dim * (b->pos + b->n_tokens),
+                      2.0 * 2 * a->n_heads * a->head_dim * keys);
+    }
+}
+
 void attention_forward(const struct step *s, const struct attention *a, const struct attention_plan *p,
                        int layer, const float *q, float *k, const float *v, float *out)
 {
     struct region g = {.step = s, .a = a, .plan = p, .layer = layer, .q = q, .v = v, .k = k, .out = out};
+    count_work(s, a, p);
     pool_for(s->pool, p->n_blocks, 1, store_blocks, &g);
     pool_for(s->pool, p->n_blocks * a->n_heads, 1, attend_items, &g);
 }

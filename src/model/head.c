@@ -24,6 +24,7 @@ static void embed_range(void *ctx, int first, int last, int thread)
 void embed_tokens(const struct step *s, const struct matrix *embedding, float *x)
 {
     struct embed e = {.step = s, .embedding = embedding, .x = x};
+    profile_part(s->profile, "embedding");
     pool_for(s->pool, s->n_tokens, 4, embed_range, &e);
 }
 
@@ -63,12 +64,15 @@ void head_forward(const struct step *s, const struct matrix *head, const float *
 {
     size_t dim = (size_t)head->cols;
     int token = 0, row = 0;
+    profile_part(s->profile, "norms");
     for (const struct run *r = s->runs; r < s->runs + s->n_runs; r++) {
         token += r->n_tokens;
         norm_rows(s, normed + (size_t)row * dim, x + (size_t)(token - r->n_logits) * dim, norm, head->cols,
                   eps, r->n_logits);
         row += r->n_logits;
     }
+    profile_part(s->profile, "head");
+    if (row) profile_product(s->profile, head, row);
     struct input in = quantize_input_fine(s, head, normed, dim, head->cols, row);
     struct head h = {.step = s, .head = head, .in = &in};
     if (row) pool_for(s->pool, head->rows, HEAD_ROWS, head_rows, &h);

@@ -69,7 +69,10 @@ void linear_group_input(const struct step *s, const struct linear *parts, int n_
 {
     struct region g = {.step = s, .parts = parts, .n_parts = n_parts, .n_tokens = n_tokens, .in = in};
     int n_rows = 0;
-    for (int i = 0; i < n_parts; i++) n_rows += padded(parts[i].w->rows);
+    for (int i = 0; i < n_parts; i++) {
+        n_rows += padded(parts[i].w->rows);
+        profile_product(s->profile, parts[i].w, n_tokens);
+    }
     pool_for(s->pool, n_rows, LINEAR_GRAIN, group_rows, &g);
 }
 
@@ -108,6 +111,7 @@ void linear_add(const struct step *s, const struct linear *l, const float *x, in
 {
     struct input in = input_of(s, l, 1, x, n_tokens);
     struct region g = {.step = s, .parts = l, .n_parts = 1, .n_tokens = n_tokens, .in = &in, .sum = sum};
+    profile_product(s->profile, l->w, n_tokens);
     pool_for(s->pool, l->w->rows, LINEAR_GRAIN, add_rows, &g);
 }
 

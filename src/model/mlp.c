@@ -26,6 +26,9 @@ static void gate_up_rows(void *ctx, int first, int last, int thread)
 void mlp_forward(const struct step *s, const struct mlp *m, const float *x, int n_tokens, float *hidden,
                  float *hidden2, float *out, float *sum)
 {
+    profile_part(s->profile, "gate, up");
+    profile_product(s->profile, m->gate, n_tokens);
+    profile_product(s->profile, m->up, n_tokens);
     struct input in = quantize_input(s, m->gate->packed ? m->gate : m->up, x, (size_t)m->gate->cols,
                                      m->gate->cols, n_tokens);
     struct gate_up g = {.step = s,
@@ -34,5 +37,6 @@ void mlp_forward(const struct step *s, const struct mlp *m, const float *x, int 
                         .up = {.w = m->up, .y = hidden2},
                         .n_tokens = n_tokens};
     pool_for(s->pool, m->gate->rows, LINEAR_GRAIN, gate_up_rows, &g);
+    profile_part(s->profile, "down");
     linear_add(s, &(struct linear){.w = m->down, .y = out}, hidden, n_tokens, sum);
 }

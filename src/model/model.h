@@ -13,6 +13,7 @@
 #include "base/pool.h"
 #include "format/checkpoint.h"
 #include "kernels/kernels.h"
+#include "model/profile.h"
 
 /* Numeric contracts (docs/numerics.md). A model whose training had no roundings of its own computes alike
  * under all. */
@@ -89,6 +90,7 @@ struct step {
         *cancel;     /* may be NULL; polled per layer; states keep their old n_tokens when cancelled */
     bool keep_draft; /* states also remember what `draft` starts from */
     const struct probe *probe; /* may be NULL */
+    struct profile *profile;    /* may be NULL */
     struct quantizer quantizer; /* of the architecture: it takes the memory from scratch */
 };
 

@@ -157,9 +157,19 @@ static void down_rows(void *ctx, int first, int last, int thread)
                 m->weight_first ? 1.0f : g->b->weight[i], last - first);
 }
 
+/* Products of the experts that have tokens. */
+static void count_products(const struct step *s, const struct moe *m, const struct moe_scratch *b,
+                           const struct matrix *experts)
+{
+    for (int e = 0; s->profile && e < m->n_experts; e++)
+        if (b->first[e + 1] > b->first[e])
+            profile_product(s->profile, &experts[e], b->first[e + 1] - b->first[e]);
+}
+
 void moe_gather(const struct step *s, const struct moe *m, const float *x, int n_tokens,
                 struct moe_scratch *b)
 {
+    profile_part(s->profile, "sorting by expert");
     size_t dim = (size_t)m->dim;
     bool int8 = m->gate[0].packed && m->up[0].packed; /* one form is gathered, so both must take it */
     struct input in = {.x = x, .stride = dim};
@@ -175,12 +185,17 @@ void moe_gather(const struct step *s, const struct moe *m, const float *x, int n
 void moe_gate_up(const struct step *s, const struct moe *m, struct moe_scratch *b)
 {
     struct region g = {.step = s, .moe = m, .b = b};
+    profile_part(s->profile, "experts' gate, up");
+    count_products(s, m, b, m->gate);
+    count_products(s, m, b, m->up);
     pool_for(s->pool, m->inter, LINEAR_GRAIN, gate_up_rows, &g);
 }
 
 void moe_down(const struct step *s, const struct moe *m, int n_tokens, struct moe_scratch *b, float *sum,
               size_t sum_stride)
 {
+    profile_part(s->profile, "experts' down");
+    count_products(s, m, b, m->down);
     struct input in =
         quantize_input(s, &m->down[0], b->gate, (size_t)m->inter, m->inter, n_tokens * m->n_active);
     struct region g = {
@@ -192,6 +207,7 @@ void moe_forward(const struct step *s, const struct moe *m, const float *x, int 
                  struct moe_scratch *b, float *sum)
 {
     struct region g = {.step = s, .moe = m, .b = b};
+    profile_part(s->profile, "router");
     linear_group(s, &(struct linear){.w = m->router, .y = b->scores}, 1, x, n_tokens);
     pool_for(s->pool, n_tokens, 4, route_tokens, &g);
     moe_gather(s, m, x, n_tokens, b);

@@ -66,7 +66,9 @@ static struct input quantize(const struct step *s, const float *x, size_t stride
     in.q8 = all;
     if (fine) in.rest = q8_at(&all, (size_t)n_rows, 0);
     struct region g = {.step = s, .in = &in, .cols = cols, .n_chunks = (cols + CHUNK - 1) / CHUNK};
+    const char *part = profile_part(s->profile, "rounding to int8");
     pool_for(s->pool, n_rows * g.n_chunks, GRAIN, quantize_chunks, &g);
+    profile_part(s->profile, part);
     return in;
 }
 

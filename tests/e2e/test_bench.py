@@ -34,11 +34,15 @@ def random_models_are_the_same_each_time(folder):
     assert (folder / "a").read_bytes() == (folder / "b").read_bytes()
 
 
+PART = {"part": "head", "seconds": 0.002, "share": 1.0, "busy": 0.5, "gb_per_s": 20.0, "bandwidth_share": 0.5, "gops": 60.0, "peak_share": 0.1}
+
+
 def job(name, prefill, decode, threads=2, **more):
     """Rates of each engine; a token is 1 GB and 2 Gop, in a prompt 3 Gop."""
     e = {engine: {"prefill": [prefill / by], "decode": [decode / by], "noise": [0.01]} for engine, by in (("fathom", 1), ("llama.cpp", 2))}
     return {"job": name, "engines": e, "threads": threads, "cpu": "cpu", "isa": "isa", "commit": "c", "when": "2020-01-01 00:00", "variant": "v",
-            "prefill": {"tokens": 100, "ops": 300e9, "bytes": 0}, "decode": {"tokens": 10, "ops": 20e9, "bytes": 10e9},
+            "prefill": {"tokens": 100, "ops": 300e9, "bytes": 0, "profile": [PART]},
+            "decode": {"tokens": 10, "ops": 20e9, "bytes": 10e9, "bandwidth_share": [0.4, 0.5, 0.6], "profile": [PART]},
             "read_gb_per_s": [40.0, 40.0], "int8_gops": [600.0], "f32_gflops": [100.0], "weight_bytes": 4e9, "load_s": [2.0], "rss": [5e9]} | more
 
 
@@ -51,6 +55,7 @@ def the_table_holds_rates_shares_and_ratios(folder):
     table = peers_report.table({"dense MXFP4": job("dense MXFP4", 50, 20)})
     assert cells(table, "dense 1.2B MXFP4, decode 10")[1:6] == ["20.0 tok/s", "20.0 GB/s", "50 %", "10.0 tok/s", "2.00x"], table
     assert cells(table, "dense 1.2B MXFP4, prefill 100")[1:] == ["50.0 tok/s", "150 Gop/s", "25 %", "25.0 tok/s", "2.00x", "not at hand", ""]
+    assert "| head | 2.00 | 100.0 % | 50 % | 20.0 | 50 % |" in table and "| head | 2.00 | 100.0 % | 50 % | 60.0 | 10 % |" in table
     assert "4.00 GB): 2.00 s, 2.00 GB/s; 5.00 GB resident" in table
 
 

@@ -214,8 +214,28 @@ def bench_prints_one_object(folder):
         assert 0 <= phase["repeated"] <= 2 and 0 <= phase["noise"] <= 2
     d = b["decode"]
     assert abs(d["bytes"] / d["seconds"] / 1e9 / d["gb_per_s"] - 1) < 1e-2
-    assert abs(d["gb_per_s"] / b["machine"]["read_gb_per_s"] - d["bandwidth_share"]) < 1e-3
+    assert d["bandwidth_share"] > 0 and d["read_gb_per_s"] == b["machine"]["read_gb_per_s"]
+    assert "profile" not in d
     assert b["load_s"] > 0 and b["weight_bytes"] > 1e5 and b["rss_peak_bytes"] > 1e6 and b["commit"]
+
+
+def bench_shows_where_the_time_goes(folder):
+    b = json.loads(run("bench", "-m", GGUF, "-p", "16", "-n", "8", "-r", "1", "--json", "--profile").stdout)
+    for phase in (b["prefill"], b["decode"]):
+        parts = {p["part"]: p for p in phase["profile"]}
+        assert {"embedding", "norms", "q, k, v", "attention", "attention output", "gate, up", "down", "head"} <= parts.keys()
+        assert abs(sum(p["share"] for p in parts.values()) - 1) < 0.01
+        for key in ("bytes", "ops"):
+            assert abs(sum(p[key] for p in parts.values()) / phase[key] - 1) < 1e-3
+        for p in parts.values():
+            assert p["calls"] > 0 and p["seconds"] > 0 and 0 <= p["busy"] <= 1.01, p
+    # Every decoded token reads every weight but the embedding once, and its keys and values: 2 layers, 2 of 2 heads of 16, F16.
+    keys = sum(2 * 2 * 2 * 16 * 2 * (i + 1) for i in range(8))
+    by_part = {p["part"]: p for p in b["decode"]["profile"]}
+    assert by_part["attention"]["bytes"] == keys, by_part["attention"]
+    assert b["decode"]["bytes"] - keys <= 8 * b["weight_bytes"]
+    text = run("bench", "-m", GGUF, "-p", "16", "-n", "8", "-r", "1", "--profile").stdout.decode()
+    assert "gate, up" in text and "when nobody looks" in text, text
 
 
 def doctor_finds_the_machine(folder):
@@ -290,6 +310,6 @@ main([help_lists_every_command, version_is_printed, wrong_command_and_option_are
       tokenize_round_trips, tokenize_uses_the_merges, control_tokens_come_only_by_request, tokenize_loses_no_byte,
       logits_have_the_shape_of_the_ids, decode_gives_the_bits_of_prefill, threads_change_no_bit, levels_change_no_bit,
       an_emulated_plain_cpu_gives_the_same_bits, both_containers_choose_the_same_tokens, ids_outside_the_vocabulary_are_refused,
-      an_unwritable_output_is_an_error, bench_prints_one_object, doctor_finds_the_machine, run_answers_a_prompt,
+      an_unwritable_output_is_an_error, bench_prints_one_object, bench_shows_where_the_time_goes, doctor_finds_the_machine, run_answers_a_prompt,
       a_seed_repeats_the_text, prompts_come_from_everywhere, raw_continues_the_text, a_prompt_beyond_the_context_is_refused,
       a_reader_that_leaves_ends_the_run, interrupt_ends_the_run, completion_is_a_shell_script])

@@ -172,7 +172,7 @@ static void test_suggestions(void **state)
     static const struct {
         const char *typed, *best;
     } cases[] = {{"rn", "run"},     {"insepct", "inspect"}, {"token", "tokenize"}, {"benhc", "bench"},
-                 {"doc", "doctor"}, {"server", "serve"},     {"x", NULL},           {"", NULL}};
+                 {"doc", "doctor"}, {"server", "serve"},    {"x", NULL},           {"", NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct suggestion s;
         suggest_init(&s, cases[i].typed);
@@ -591,15 +591,21 @@ static void test_noise(void **state)
 static void test_repetitions(void **state)
 {
     (void)state;
-    struct repetition all[4] = {{1.0, {.others = 0.5, .steal = 0}},
-                                {4.0, {.others = 0, .steal = 0}},
-                                {2.0, {.others = 0, .steal = 0.01}},
-                                {3.0, {.others = 0.4, .steal = 0}}};
+    struct repetition all[4] = {{1.0, 40, {.others = 0.5, .steal = 0}},
+                                {4.0, 50, {.others = 0, .steal = 0}},
+                                {2.0, 60, {.others = 0, .steal = 0.01}},
+                                {3.0, 40, {.others = 0.4, .steal = 0}}};
     repetitions_choose(all, 4, 3); /* drops the most disturbed, though it was the fastest */
     struct phase p = {.n_tokens = 12, .kept = all, .n = 3};
     assert_true(all[0].seconds == 2.0 && all[1].seconds == 3.0 && all[2].seconds == 4.0);
     struct rate r = phase_rate(&p);
     assert_true(r.max == 6 && r.median == 4 && r.min == 3);
+    assert_true(phase_bandwidth(&p) == 50 && phase_bandwidth_share(&p) == 0);
+    p.profile.n_parts = 2; /* 30 + 30 GB: rates 30, 20 and 15 GB/s, of 60, 40 and 50 */
+    p.profile.parts[0] = (struct profile_part){.bytes = 30e9, .ops = 1};
+    p.profile.parts[1] = (struct profile_part){.bytes = 30e9, .ops = 2};
+    assert_true(phase_work(&p).bytes == 60e9 && phase_work(&p).ops == 3);
+    assert_true(phase_bandwidth_share(&p) == 0.5);
     p.n = 2;
     assert_true(phase_median_s(&p) == 2.5);
 }

@@ -102,7 +102,7 @@ class Bench:
 
     def fathom(self, job, path):
         out = json.loads(run(self.a.fathom, "bench", "-m", path, "-p", job.prefill, "-n", job.decode, "-r", job.repeat, "-t", job.threads,
-                             "--json", *job.options))
+                             "--json", "--profile", *job.options))
         for phase in ("prefill", "decode"):
             out[phase]["samples"] = [(x, out[phase]["noise"]) for x in out[phase]["samples"]]
         return out
@@ -174,9 +174,12 @@ class Bench:
     def take_facts(result, out):
         """What Fathom says of the work and of the machine in the same minute."""
         for phase in ("prefill", "decode"):
-            result[phase] = {"tokens": out[phase]["n"], "ops": out[phase]["ops"], "bytes": out[phase].get("bytes", 0)}
+            shares = result.get(phase, {}).get("bandwidth_share", []) + [out[phase]["bandwidth_share"]]
+            result[phase] = {"tokens": out[phase]["n"], "ops": out[phase]["ops"], "bytes": out[phase]["bytes"], "bandwidth_share": shares,
+                             "profile": out[phase]["profile"]}
         machine = out["machine"]
-        for key in ("read_gb_per_s", "int8_gops", "f32_gflops"):
+        result.setdefault("read_gb_per_s", []).append(out["decode"]["read_gb_per_s"])
+        for key in ("int8_gops", "f32_gflops"):
             result.setdefault(key, []).append(machine[key])
         result["cpu"], result["isa"], result["commit"] = machine["cpu"], machine["isa"], out["commit"]
         result["weight_bytes"] = out["weight_bytes"]

@@ -51,6 +51,8 @@ def simple_row(label, job, phase):
     for engine, e in job["engines"].items():
         row.text[engine], row.speed[engine] = spread(e[phase], 1) + " tok/s", statistics.median(e[phase])
     reach(row, row.speed["fathom"] * work_per_token(job, phase), limit(job, phase), "GB/s" if phase == "decode" else "Gop/s")
+    if phase == "decode":  # each run against the bandwidth of its own seconds
+        row.share = f"{100 * statistics.median(job[phase]['bandwidth_share']):.0f} %"
     return row
 
 
@@ -139,20 +141,37 @@ def head(results):
             f"{min(r['when'] for r in measured)} to {max(r['when'] for r in measured)}.")
 
 
+def profile(job, phase):
+    """Where the time of one phase goes: parts of the model by falling share."""
+    unit, amount, share = ("GB/s", "gb_per_s", "bandwidth_share") if phase == "decode" else ("Gop/s", "gops", "peak_share")
+    lines = [f"{job['job']}, {phase} {job[phase]['tokens']}:", "",
+             f"| part | ms | of the time | threads at work | {unit} | of the limit |", "| --- | --- | --- | --- | --- | --- |"]
+    parts = sorted(job[phase]["profile"], key=lambda p: -p["share"])
+    lines += [f"| {p['part']} | {1000 * p['seconds']:.2f} | {100 * p['share']:.1f} % | {100 * p['busy']:.0f} % | "
+              f"{p[amount]:.1f} | {100 * p[share]:.0f} % |" for p in parts if p["share"] >= 0.001]
+    return "\n".join(lines)
+
+
+def profiles(results):
+    """Of the models whose parts differ most."""
+    chosen = [results[name] for name in ("dense MXFP4", "V4 layers 4", "V4 release layers 4") if name in results]
+    return [profile(job, phase) for job in chosen for phase in ("decode", "prefill")]
+
+
 def table(results):
     lines = [head(results), "", "| work | Fathom | reached | of the limit | llama.cpp | Fathom against it | ik_llama.cpp | Fathom against it |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows(results)]
-    return "\n".join(lines + [""] + [f"- {n}" for n in notes(results)])
+    return "\n".join(lines + [""] + [f"- {n}" for n in notes(results)] + [""]) + "\n\n".join(profiles(results))
 
 
-def insert(path, text):
+def insert(path, text, begin=BEGIN, end=END):
     """Replaces what stands between the marker lines."""
     old = path.read_text()
-    if old.count(BEGIN) != 1 or old.count(END) != 1:
-        raise SystemExit(f"{path}: expected one line {BEGIN} and one line {END}")
-    before, rest = old.split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise SystemExit(f"{path}: expected one line {begin} and one line {end}")
+    before, rest = old.split(begin)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
 def plot(results):

@@ -171,12 +171,25 @@ static void one_token_heads(void *ctx, int first, int last, int thread)
     attend(g->p, g, g->token, g->n_keys, keys_of(g->p, 0), g->p->scores, first, last);
 }
 
+/* Every token reads its own keys, which are its values too. */
+static void count_work(const struct region *g)
+{
+    const struct v4_pass *p = g->p;
+    const struct v4_config *c = &p->m->c;
+    for (int t = 0; p->step->profile && t < p->n_tokens; t++) {
+        double n = count_keys(p, t, g->layer);
+        profile_count(p->step->profile, n * (double)p->m->main_rows.bytes,
+                      2.0 * 2 * n * c->head_dim * c->n_heads);
+    }
+}
+
 /* Many tokens are shared out whole; few tokens share out their keys, then their heads. The sums are the same.
  */
 static void attend_all(struct region *g)
 {
     struct v4_pass *p = g->p;
     struct pool *pool = p->step->pool;
+    count_work(g);
     if (p->n_tokens >= 2 * pool_n_threads(pool)) {
         pool_for(pool, p->n_tokens, 1, attend_tokens, g);
         return;
@@ -230,20 +243,29 @@ void v4_attention(struct v4_pass *p, const struct v4_block_weights *w, int layer
     const struct v4_config *c = &p->m->c;
     struct region g = {.p = p, .w = w, .layer = layer};
     const struct matrix *in[2] = {&w->wq_a, &w->wkv}, *up[1] = {&w->wq_b};
+    struct profile *profile = p->step->profile;
+    profile_part(profile, "q, kv");
     v4_project(p, in, (float *const[]){p->a, p->kv}, 2, p->x, p->x_rounded, p->n_tokens);
     norm_rows(p->step, p->qr, p->a, w->q_norm, c->q_lora_rank, (float)c->norm_eps, p->n_tokens);
     v4_project(p, up, &p->q, 1, p->qr, p->qr_rounded, p->n_tokens);
+    profile_part(profile, "rotation, window rows");
     pool_for(p->step->pool, p->n_tokens, 1, prepare_tokens, &g);
     int q_cols = c->n_heads * c->head_dim, o_cols = w->wo_a.rows;
     v4_probe_floats(p, "A.qr", layer, p->qr, c->q_lora_rank, (size_t)c->q_lora_rank);
     v4_probe_floats(p, "A.q", layer, p->q, q_cols, (size_t)q_cols);
     v4_probe_window(p, layer);
+    profile_part(profile, "compressor");
     if (c->compress_ratio[layer] != 0) v4_compress(p, &w->compressor, layer, false);
+    profile_part(profile, "indexer");
     if (v4_attention_kind(c, layer) == V4_CSA) v4_index(p, w, layer);
+    profile_part(profile, "attention");
     attend_all(&g);
     v4_probe_floats(p, "A.heads", layer, p->q, q_cols, (size_t)q_cols);
     if (p->step->probe)
         for (int t = 0; t < p->n_tokens; t++) turn_back(p, layer, t, 0, c->n_heads);
+    profile_part(profile, "attention output");
+    profile_product(profile, &w->wo_a, p->n_tokens);
+    profile_product(profile, &w->wo_b, p->n_tokens);
     struct input heads = quantize_input(p->step, &w->wo_a, p->q, (size_t)q_cols, q_cols, p->n_tokens);
     g.in = &heads;
     pool_for(p->step->pool, o_cols, LINEAR_GRAIN, project_groups, &g);

@@ -3,15 +3,20 @@
 
 void v4_block_forward(struct v4_pass *p, const struct v4_block_weights *w, int layer)
 {
+    struct profile *profile = p->step->profile;
+    profile_part(profile, "mHC");
     v4_hc_enter(p, &w->hc_attn, w->attn_norm);
     v4_probe_enter(p, layer, 'A');
     v4_attention(p, w, layer);
+    profile_part(profile, "mHC");
     v4_hc_leave(p);
     v4_probe_leave(p, layer, 'A');
     v4_hc_enter(p, &w->hc_ffn, w->ffn_norm);
     v4_probe_enter(p, layer, 'F');
+    profile_part(profile, "router");
     v4_gate(p, w, layer);
     v4_experts(p, w);
+    profile_part(profile, "mHC");
     v4_hc_leave(p);
     v4_probe_leave(p, layer, 'F');
 }

@@ -53,11 +53,17 @@ void v4_experts(struct v4_pass *p, const struct v4_block_weights *w)
 {
     const struct v4_config *c = &p->m->c;
     struct pool *pool = p->step->pool;
+    struct profile *profile = p->step->profile;
     int n_pairs = p->n_tokens * c->n_activated_experts;
+    profile_part(profile, "shared gate, up");
+    profile_product(profile, &w->shared.w1, p->n_tokens);
+    profile_product(profile, &w->shared.w3, p->n_tokens);
     const float *x = v4_round_rows(p, &w->shared.w1, p->x, p->x_rounded, p->n_tokens);
     struct input in = quantize_input(p->step, &w->shared.w1, x, (size_t)c->dim, c->dim, p->n_tokens);
     struct region g = {p, &w->shared, &in};
     pool_for(pool, c->moe_inter_dim, LINEAR_GRAIN, shared_up, &g);
+    profile_part(profile, "shared down");
+    profile_product(profile, &w->shared.w2, p->n_tokens);
     v4_round_rows(p, &w->shared.w2, p->shared_gate, p->shared_gate, p->n_tokens);
     in = quantize_input(p->step, &w->shared.w2, p->shared_gate, (size_t)c->moe_inter_dim, c->moe_inter_dim,
                         p->n_tokens);

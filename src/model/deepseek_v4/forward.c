@@ -102,6 +102,8 @@ int v4_forward(const struct model *model, struct step *step, struct error *err)
     if (rc == STATUS_OK) rc = run_layers(&p, err);
     if (rc == STATUS_OK && m->w.draft.kind != V4_DRAFT_NONE) v4_draft_remember(&p);
     if (rc == STATUS_OK) {
+        profile_part(step->profile, "mHC");
+        profile_product(step->profile, &m->w.hc_head.fn, p.n_tokens);
         pool_for(step->pool, p.n_tokens, 1, contract_tokens, &p);
         head_forward(step, &m->w.head, m->w.norm, (float)m->c.norm_eps, p.x, p.final);
         for (int r = 0; r < step->n_runs; r++) step->runs[r].state->n_tokens += step->runs[r].n_tokens;

@@ -96,6 +96,7 @@ static void logit_rows(void *ctx, int first, int last, int thread)
 void v4_hc_enter(struct v4_pass *p, const struct v4_hc *hc, const float *norm)
 {
     struct region g = {p, hc, norm};
+    profile_product(p->step->profile, &hc->fn, p->n_tokens);
     if (p->n_tokens > FEW) {
         pool_for(p->step->pool, p->n_tokens, BLOCK, enter_blocks, &g);
         return;

@@ -236,6 +236,18 @@ static void select_tokens(void *ctx, int first, int last, int thread)
     }
 }
 
+/* Only tokens with more entries than they may choose score them. */
+static void count_work(const struct v4_pass *p)
+{
+    const struct v4_config *c = &p->m->c;
+    for (int t = 0; p->step->profile && t < p->n_tokens; t++) {
+        double n = n_entries(p, t);
+        if (n > c->index_topk)
+            profile_count(p->step->profile, n * (double)p->m->index_rows.bytes,
+                          2.0 * n * c->index_head_dim * c->index_n_heads);
+    }
+}
+
 /* Many tokens are shared out whole; few tokens share out their entries. */
 static void select_all(struct region *g)
 {
@@ -264,6 +276,7 @@ void v4_index(struct v4_pass *p, const struct v4_block_weights *w, int layer)
     struct region g = {.p = p, .layer = layer};
     pool_for(p->step->pool, p->n_tokens, 1, prepare_queries, &g);
     v4_compress(p, &w->index_compressor, layer, true);
+    count_work(p);
     select_all(&g);
     v4_probe_picks(p, layer);
 }

@@ -28,7 +28,9 @@ const float *v4_round_rows(const struct v4_pass *p, const struct matrix *w, cons
 {
     if (!p->m->numerics.activations || (w->dtype != DTYPE_FP8_E4M3 && w->dtype != DTYPE_FP4_E2M1)) return x;
     struct region g = {p->step->kernels, x, rounded, w->cols};
+    const char *part = profile_part(p->step->profile, "activation rounding");
     pool_for(p->step->pool, n_tokens, 1, round_tokens, &g);
+    profile_part(p->step->profile, part);
     return rounded;
 }
 

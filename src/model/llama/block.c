@@ -95,9 +95,13 @@ static void attention_block(const struct llama *m, const struct step *s, struct 
     const struct linear qkv[] = {{.w = &y->wq, .bias = y->bq, .y = b->q},
                                  {.w = &y->wk, .bias = y->bk, .y = b->k, .fine = true},
                                  {.w = &y->wv, .bias = y->bv, .y = b->v, .fine = true}};
+    profile_part(s->profile, "norms");
     norm_rows(s, b->normed, b->x, y->attn_norm, m->config.dim, a.norm_eps, s->n_tokens);
+    profile_part(s->profile, "q, k, v");
     linear_group(s, qkv, 3, b->normed, s->n_tokens);
+    profile_part(s->profile, "attention");
     attention_forward(s, &a, &b->attention, l, b->q, b->k, b->v, b->mixed);
+    profile_part(s->profile, "attention output");
     linear_add(s, &(struct linear){.w = &y->wo, .bias = y->bo, .y = b->back}, b->mixed, s->n_tokens, b->x);
 }
 
@@ -105,6 +109,7 @@ static void attention_block(const struct llama *m, const struct step *s, struct 
 static void ffn_block(const struct llama *m, const struct step *s, struct buffers *b, int l)
 {
     const struct llama_layer *y = &m->layers[l];
+    profile_part(s->profile, "norms");
     norm_rows(s, b->normed, b->x, y->ffn_norm, m->config.dim, (float)m->config.norm_eps, s->n_tokens);
     if (m->family->moe) {
         struct moe moe = moe_of(m, y);
