@@ -132,6 +132,10 @@ void check_swiglu_grad(struct check *c)
             if (l == 0) want_g = dg, want_u = du;
             check_same(c, l, dg, want_g, (size_t)n, numbers_names[numbers]);
             check_same(c, l, du, want_u, (size_t)n, numbers_names[numbers]);
+            float *same = check_copy(c, dh, bytes), *other = check_out(c, (size_t)n);
+            c->level[l].swiglu_grad(same, other, same, g, up, limit, n);
+            check_same(c, l, same, want_g, (size_t)n, "in place of dh");
+            check_same(c, l, other, want_u, (size_t)n, "in place of dh");
         }
         for (int j = 0; j < n && numbers == NUMBERS_NORMAL; j++) {
             double z = fmin((double)g[j], (double)limit),

@@ -33,10 +33,10 @@ void swiglu_grad_ref(float *dg, float *du, const float *dh, const float *g, cons
     for (int i = 0; i < n; i++) {
         float a = g[i] < limit ? g[i] : limit, b = u[i] < limit ? u[i] : limit;
         b = b > -limit ? b : -limit;
-        float p = 1.0f / (1.0f + exp_ref(-a));
+        float p = 1.0f / (1.0f + exp_ref(-a)), d = dh[i];
         bool gate_moves = g[i] < limit, up_moves = u[i] < limit && u[i] > -limit;
-        dg[i] = gate_moves ? dh[i] * b * p * (1.0f + a * (1.0f - p)) : 0.0f;
-        du[i] = up_moves ? dh[i] * (a * p) : 0.0f;
+        dg[i] = gate_moves ? d * b * p * (1.0f + a * (1.0f - p)) : 0.0f;
+        du[i] = up_moves ? d * (a * p) : 0.0f;
     }
 }
 

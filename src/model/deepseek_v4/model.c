@@ -5,20 +5,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Frequencies of one kind of layer; YaRN without magnitude for compressed ones.   (spec: rotary embedding) */
+void v4_rope_configs(const struct v4_config *c, struct rope_config *plain, struct rope_config *compress)
+{
+    *plain = (struct rope_config){
+        .n_rot = c->rope_head_dim, .pairs = true, .theta = c->rope_theta, .magnitude = 1};
+    *compress = *plain;
+    compress->theta = c->compress_rope_theta;
+    compress->scaling = ROPE_YARN;
+    compress->factor = c->rope_factor;
+    compress->original_ctx = c->original_seq_len;
+    compress->beta_fast = c->beta_fast;
+    compress->beta_slow = c->beta_slow;
+    compress->truncate = true;
+}
+
 static int rope_tables(struct v4_model *m, struct error *err)
 {
-    const struct v4_config *c = &m->c;
-    struct rope_config plain = {
-        .n_rot = c->rope_head_dim, .pairs = true, .theta = c->rope_theta, .magnitude = 1};
-    struct rope_config yarn = plain;
-    yarn.theta = c->compress_rope_theta;
-    yarn.scaling = ROPE_YARN;
-    yarn.factor = c->rope_factor;
-    yarn.original_ctx = c->original_seq_len;
-    yarn.beta_fast = c->beta_fast;
-    yarn.beta_slow = c->beta_slow;
-    yarn.truncate = true;
+    struct rope_config plain, yarn;
+    v4_rope_configs(&m->c, &plain, &yarn);
     int rc = rope_init(&m->rope_plain, &plain, NULL, &m->arena);
     if (rc == STATUS_OK) rc = rope_init(&m->rope_compress, &yarn, NULL, &m->arena);
     return rc == STATUS_OK ? rc : error_set(err, rc, "rotary tables");

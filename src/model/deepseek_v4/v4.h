@@ -102,6 +102,10 @@ struct v4_pass {
     int block_first, block_end;     /* DSpark: positions of the rows that see each other; end 0: causal */
 };
 
+/* model.c: frequencies of layers without and with compression, the latter with YaRN but without its magnitude.
+ * (spec: rotary embedding) */
+void v4_rope_configs(const struct v4_config *c, struct rope_config *plain, struct rope_config *compress);
+
 /* model.c: another composition of roundings than the contract's; only before the first state is opened. */
 void v4_set_numerics(struct v4_model *m, struct v4_numerics n);
 
