@@ -77,6 +77,12 @@ const struct command commands[N_COMMANDS] = {
         "fathom data chat --tokenizer t.json -o b.shard talk.jsonl\n"
         "fathom data show --tokenizer t.json b.shard # look into it\n",
         cmd_data},
+    [COMMAND_TRAIN] = {"train", "", 0, 0, "train a DeepSeek V4 of your own from nothing",
+        "Runs what the file describes: model, data, optimizer, phases. Writes checkpoints, log.csv and progress; started again, "
+        "it goes on where it stopped, bit for bit as if it had not. SIGTERM or Ctrl-C: it writes a checkpoint and ends.\n",
+        "fathom train --config configs/tiny.toml # on all cores\n"
+        "nice fathom train --config configs/tiny.toml -t 1 &\n",
+        cmd_train},
     [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",
         "The same text as COMMAND --help.\n",
         "fathom help run\n",

@@ -17,6 +17,7 @@ enum command_id {
     COMMAND_DOCTOR,
     COMMAND_SYNTH,
     COMMAND_DATA,
+    COMMAND_TRAIN,
     COMMAND_HELP,
     COMMAND_COMPLETION,
     N_COMMANDS,
@@ -55,6 +56,7 @@ int cmd_bench(const struct options *o, struct error *err);
 int cmd_doctor(const struct options *o, struct error *err);
 int cmd_synth(const struct options *o, struct error *err);
 int cmd_data(const struct options *o, struct error *err);
+int cmd_train(const struct options *o, struct error *err);
 int cmd_help(const struct options *o, struct error *err);
 int cmd_completion(const struct options *o, struct error *err);
 

@@ -1,0 +1,265 @@
+/* fathom train: runs a training run, shows how it goes, and leaves a checkpoint whenever it ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/file_map.h"
+#include "commands.h"
+#include "engine/machine.h"
+#include "term/term.h"
+#include "train/trainer.h"
+
+enum { PATH_BYTES = RECIPE_TEXT + 32, TREND = 32 };
+static const double seconds_between_lines = 10;
+
+/* Set by SIGTERM, SIGINT and SIGHUP: finish the step, write a checkpoint, leave. */
+static atomic_bool stop;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    atomic_store_explicit(&stop, true, memory_order_relaxed);
+}
+
+static void watch_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal,
+                           .sa_flags = (int)SA_RESETHAND}; /* the second one ends at once */
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
+}
+
+struct run {
+    struct trainer *t;
+    struct term term;
+    int lock; /* descriptor that holds the folder's lock */
+    FILE *log;
+    double peak_gflops, shown; /* when a line was last shown */
+    double trend[TREND];       /* recent losses, oldest first */
+    int n_trend;
+    double smooth; /* loss, exponentially averaged */
+    struct evaluation last;
+    double tokens_per_second;
+};
+
+static double now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static int path_in(char out[PATH_BYTES], const struct run *r, const char *name, struct error *err)
+{
+    if (snprintf(out, PATH_BYTES, "%s/%s", r->t->recipe.dir, name) < PATH_BYTES) return STATUS_OK;
+    return error_set(err, STATUS_RANGE, "%s: path is too long", r->t->recipe.dir);
+}
+
+/* One trainer per folder: the lock goes with the process, however it ends. */
+static int take_lock(struct run *r, struct error *err)
+{
+    char path[PATH_BYTES];
+    int rc = path_in(path, r, "lock", err);
+    if (rc != STATUS_OK) return rc;
+    r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (r->lock < 0) return error_set(err, STATUS_IO, "%s: cannot open: %s", path, strerror(errno));
+    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0) return STATUS_OK;
+    return error_set(err, STATUS_IO, "%s: another process trains in this folder", r->t->recipe.dir);
+}
+
+static const char log_header[] =
+    "step,tokens,loss,accuracy,mtp_loss,index_kl,balance,gradient_norm,rate,load,"
+    "tokens_per_second,peak_share,held_out_loss,held_out_bits_per_byte\n";
+
+/* Lines of steps that the checkpoint does not know are forgotten, so that the log tells of one run. */
+static int open_log(struct run *r, struct error *err)
+{
+    char path[PATH_BYTES];
+    struct buf old, kept;
+    struct error ignored;
+    int rc = path_in(path, r, "log.csv", err);
+    if (rc != STATUS_OK) return rc;
+    buf_init(&old, 1 << 30);
+    buf_init(&kept, 1 << 30);
+    buf_puts(&kept, log_header);
+    if (r->t->step > 0 && file_read(&old, path, &ignored) == STATUS_OK) {
+        const char *line = buf_cstr(&old), *next;
+        for (; (next = strchr(line, '\n')); line = next + 1) {
+            int step;
+            if (sscanf(line, "%d,", &step) == 1 && step <= r->t->step)
+                buf_append(&kept, line, (size_t)(next + 1 - line));
+        }
+    }
+    rc = kept.failed ? error_set(err, STATUS_NOMEM, "%s: out of memory", path)
+                     : file_write_atomic(path, kept.p, kept.n, err);
+    buf_free(&old);
+    buf_free(&kept);
+    if (rc != STATUS_OK) return rc;
+    r->log = fopen(path, "a");
+    return r->log ? STATUS_OK : error_set(err, STATUS_IO, "%s: cannot open: %s", path, strerror(errno));
+}
+
+static int log_step(struct run *r, const struct step_report *s, bool evaluated, struct error *err)
+{
+    double speed = (double)s->tokens / s->seconds;
+    fprintf(r->log, "%d,%llu,%.6f,%.5f,%.6f,%.6f,%.6f,%.5g,%.6g,%.3f,%.1f,%.4f", s->step,
+            (unsigned long long)r->t->tokens, s->loss, s->accuracy, s->mtp_loss, s->index_kl, s->balance,
+            s->gradient_norm, s->rate, s->load, speed, speed * r->t->flops_per_token / 1e9 / r->peak_gflops);
+    if (evaluated)
+        fprintf(r->log, ",%.6f,%.6f\n", r->last.loss, r->last.bits_per_byte);
+    else
+        fputs(",,\n", r->log);
+    if (fflush(r->log) == 0) return STATUS_OK;
+    return error_set(err, STATUS_IO, "%s/log.csv: cannot write: %s", r->t->recipe.dir, strerror(errno));
+}
+
+/* Recent losses as a line of bars, lowest to highest of them. */
+static void draw_trend(const struct run *r, char out[3 * TREND + 1])
+{
+    static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    double low = INFINITY, high = -INFINITY;
+    size_t n = 0;
+    for (int i = 0; i < r->n_trend; i++) {
+        low = fmin(low, r->trend[i]);
+        high = fmax(high, r->trend[i]);
+    }
+    for (int i = 0; i < r->n_trend; i++) {
+        double part = high > low ? (r->trend[i] - low) / (high - low) : 0;
+        memcpy(out + n, bars[(int)fmin(7, fmax(0, part * 8))], 3);
+        n += 3;
+    }
+    out[n] = 0;
+}
+
+static void time_left(char out[32], double seconds)
+{
+    int minutes = (int)(seconds / 60);
+    if (seconds < 90)
+        snprintf(out, 32, "%.0f s", seconds);
+    else if (minutes < 90)
+        snprintf(out, 32, "%d min", minutes);
+    else
+        snprintf(out, 32, "%d:%02d h", minutes / 60, minutes % 60);
+}
+
+static void show_step(struct run *r, const struct step_report *s, bool last)
+{
+    double t = now();
+    if (!last && t - r->shown < (r->term.is_terminal ? 0.5 : seconds_between_lines)) return;
+    r->shown = t;
+    char trend[3 * TREND + 1] = "", left[32];
+    const struct recipe *recipe = &r->t->recipe;
+    double tokens_left = 0, rows = 0;
+    for (int i = s->step; i < recipe->steps; i++) rows += recipe_rows(recipe, i);
+    tokens_left = rows * (double)s->tokens / recipe_rows(recipe, s->step - 1);
+    time_left(left, tokens_left / r->tokens_per_second);
+    if (r->term.is_terminal) draw_trend(r, trend);
+    fprintf(
+        stderr, "%sstep %d/%d  loss %.3f  %s%s%.0f tok/s  %.0f%% of peak  norm %.2f  load %.2f  %s left%s",
+        r->term.is_terminal ? "\r\033[K" : "", s->step, recipe->steps, r->smooth, trend, trend[0] ? "  " : "",
+        r->tokens_per_second, 100 * r->tokens_per_second * r->t->flops_per_token / 1e9 / r->peak_gflops,
+        s->gradient_norm, s->load, left, r->term.is_terminal && !last ? "" : "\n");
+}
+
+static void note_step(struct run *r, const struct step_report *s)
+{
+    double speed = (double)s->tokens / s->seconds;
+    r->smooth = r->smooth > 0 ? r->smooth + 0.1 * (s->loss - r->smooth) : s->loss;
+    r->tokens_per_second =
+        r->tokens_per_second > 0 ? r->tokens_per_second + 0.2 * (speed - r->tokens_per_second) : speed;
+    if (r->n_trend == TREND) memmove(r->trend, r->trend + 1, sizeof r->trend - sizeof *r->trend);
+    r->trend[r->n_trend < TREND ? r->n_trend++ : TREND - 1] = r->smooth;
+    if (s->skipped)
+        fprintf(stderr, "%sstep %d: loss or gradients are not finite; nothing was changed\n",
+                r->term.is_terminal ? "\r\033[K" : "", s->step);
+}
+
+static int evaluate(struct run *r, bool *evaluated, struct error *err)
+{
+    const struct recipe *recipe = &r->t->recipe;
+    bool due = recipe->evaluate_every > 0 &&
+               (r->t->step % recipe->evaluate_every == 0 || r->t->step == recipe->steps);
+    *evaluated = r->t->held_out && due;
+    if (!*evaluated) return STATUS_OK;
+    int rc = trainer_evaluate(r->t, &r->last, err);
+    if (rc != STATUS_OK) return rc;
+    fprintf(stderr, "%sstep %d  held-out loss %.4f", r->term.is_terminal ? "\r\033[K" : "", r->t->step,
+            r->last.loss);
+    if (r->last.bits_per_byte > 0) fprintf(stderr, ", %.4f bits per byte", r->last.bits_per_byte);
+    fprintf(stderr, ", %.1f%% of the tokens right\n", 100 * r->last.accuracy);
+    return STATUS_OK;
+}
+
+static int train(struct run *r, struct error *err)
+{
+    struct trainer *t = r->t;
+    struct step_report s;
+    int rc = STATUS_OK, saved = t->step;
+    while (t->step < t->recipe.steps && !atomic_load_explicit(&stop, memory_order_relaxed) &&
+           rc == STATUS_OK) {
+        bool evaluated = false;
+        rc = trainer_step(t, &s, err);
+        note_step(r, &s);
+        if (rc != STATUS_OK) return rc; /* the last checkpoint stands */
+        rc = evaluate(r, &evaluated, err);
+        if (rc == STATUS_OK) rc = log_step(r, &s, evaluated, err);
+        show_step(r, &s, t->step == t->recipe.steps);
+        if (rc == STATUS_OK && !s.skipped && t->step % t->recipe.save_every == 0) {
+            rc = trainer_save(t, err);
+            saved = t->step;
+        }
+    }
+    if (rc == STATUS_OK && saved != t->step && t->n_skipped == 0) rc = trainer_save(t, err);
+    if (rc == STATUS_OK && t->step < t->recipe.steps)
+        fprintf(stderr, "%sstopped after step %d; the same command goes on\n",
+                r->term.is_terminal ? "\n" : "", t->step);
+    return rc;
+}
+
+static void describe(const struct run *r)
+{
+    const struct trainer *t = r->t;
+    uint64_t all = 0;
+    for (int i = 0; i < t->params->n; i++) all += t->params->param[i].n;
+    fprintf(stderr,
+            "%.2f M parameters, %.1f MFLOP per token, %.0f MB of activations; this machine: %.0f GFLOP/s\n",
+            (double)all / 1e6, t->flops_per_token / 1e6, (double)t->net->arena.size / 1e6, r->peak_gflops);
+    if (t->note[0]) fprintf(stderr, "%s\n", t->note);
+    if (t->step > 0) fprintf(stderr, "going on after step %d\n", t->step);
+}
+
+static int prepare(struct run *r, struct error *err)
+{
+    struct machine_speed speed;
+    int rc = take_lock(r, err);
+    if (rc == STATUS_OK) rc = open_log(r, err);
+    if (rc == STATUS_OK) rc = machine_measure(&speed, &r->t->kernels, r->t->pool, err);
+    if (rc == STATUS_OK) r->peak_gflops = speed.f32_gflops;
+    return rc;
+}
+
+int cmd_train(const struct options *o, struct error *err)
+{
+    struct run r = {.lock = -1};
+    struct machine m;
+    if (!o->config) return usage_error(err, "--config FILE is missing: the description of the run");
+    machine_read(&m);
+    term_init(&r.term, STDIN_FILENO, STDERR_FILENO);
+    int rc = trainer_open(&r.t, o->config, o->n_threads ? o->n_threads : m.n_cores, o->isa, err);
+    if (rc == STATUS_OK) rc = prepare(&r, err);
+    if (rc == STATUS_OK) {
+        describe(&r);
+        watch_signals();
+        rc = train(&r, err);
+    }
+    if (r.log) fclose(r.log);
+    if (r.lock >= 0) close(r.lock);
+    trainer_close(r.t);
+    return exit_code(rc);
+}
