@@ -30,9 +30,9 @@ static const char magic[8] = {'F', 'A', 'T', 'H', 'O', 'M', 'C', 'K'};
 struct header {
     char magic[8];
     uint32_t version, n_tables;
-    uint64_t identity, n_values, step, row, tokens, optimizer_steps, n_skipped, table_values;
+    uint64_t identity, n_values, step, row, tokens, optimizer_steps, n_skipped, table_values, n_vocab;
 };
-_Static_assert(sizeof(struct header) == 80, "written as it is");
+_Static_assert(sizeof(struct header) == 88, "written as it is");
 _Static_assert(sizeof(real) == 4, "checkpoints hold floats");
 
 static uint64_t identity(const struct params *p)
@@ -115,7 +115,8 @@ int saved_write(const struct trainer *t, struct error *err)
                        .tokens = t->tokens,
                        .optimizer_steps = t->optimizer->n_steps,
                        .n_skipped = (uint64_t)t->n_skipped,
-                       .table_values = table_values(t->params)};
+                       .table_values = table_values(t->params),
+                       .n_vocab = (uint64_t)t->params->c.n_vocab};
     memcpy(h.magic, magic, sizeof magic);
     snprintf(name, sizeof name, "step-%08d.ckpt", t->step);
     int rc = path_of(path, t->recipe.dir, name, err);
@@ -226,6 +227,33 @@ int saved_resume(struct trainer *t, bool *found, struct error *err)
     *found = true;
     file_map_close(&v.map);
     return STATUS_OK;
+}
+
+int saved_vocabulary(int *n_vocab, const char *path, struct error *err)
+{
+    char name[32], newest[RECIPE_TEXT + 32];
+    int steps[MAX_SAVED];
+    struct file_map map;
+    DIR *d = opendir(path);
+    int rc = STATUS_OK;
+    if (d) {
+        closedir(d);
+        int n = list(steps, path, err);
+        if (n == 0) return error_set(err, STATUS_NOT_FOUND, "%s: holds no checkpoint", path);
+        if (n < 0) return n;
+        snprintf(name, sizeof name, "step-%08d.ckpt", steps[0]);
+        rc = path_of(newest, path, name, err);
+        path = newest;
+    }
+    if (rc == STATUS_OK) rc = file_map_open(&map, path, err);
+    if (rc != STATUS_OK) return rc;
+    const struct header *h = (const struct header *)(const void *)map.data;
+    if (map.bytes < sizeof *h || memcmp(h->magic, magic, sizeof magic) != 0 || h->n_vocab < 1 || h->n_vocab > 1 << 22)
+        rc = error_set(err, STATUS_FORMAT, "%s: no checkpoint of a training run", path);
+    else
+        *n_vocab = (int)h->n_vocab;
+    file_map_close(&map);
+    return rc;
 }
 
 int saved_read_params(struct params *p, const char *path, struct error *err)
