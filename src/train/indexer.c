@@ -37,7 +37,7 @@ static void choose(const struct span *s, int segment, int t)
     real *scores = s->work->scores, *dots = scores + n->max_entries;
     score(s, t, keys, visible, dots, scores);
     for (int i = 0; i < visible; i++) s->work->rounded[i] = (float)scores[i];
-    a->n_selected[t] = v4_top_k(out, s->work->rounded, visible, n->c.index_topk, s->work->sort);
+    a->n_selected[t] = v4_top_k(n->k, out, s->work->rounded, visible, n->c.index_topk, s->work->sort);
 }
 
 void indexer_forward(const struct span *s)

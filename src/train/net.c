@@ -133,7 +133,7 @@ static void work_layout(struct net *net, struct scratch *s)
                          .row = REALS(net->row_values),
                          .scores = REALS(((uint64_t)c->index_n_heads + 3) * entries),
                          .rounded = scratch_take(s, entries, sizeof(float)),
-                         .sort = scratch_take(s, entries, sizeof(uint32_t))};
+                         .sort = scratch_take(s, v4_top_k_words(c->index_topk), sizeof(uint32_t))};
         if (net->work) net->work[i] = w;
     }
 }

@@ -94,7 +94,7 @@ struct work {
     real *row;           /* room for a few vectors: (row_values) */
     real *scores;        /* (index heads + 3, max entries) */
     float *rounded;      /* (max entries): scores as the selection sees them */
-    uint32_t *sort;      /* (max entries) */
+    uint32_t *sort;      /* the selection's work space */
 };
 
 /* What a pass is to compute. */

@@ -248,7 +248,8 @@ int saved_vocabulary(int *n_vocab, const char *path, struct error *err)
     if (rc == STATUS_OK) rc = file_map_open(&map, path, err);
     if (rc != STATUS_OK) return rc;
     const struct header *h = (const struct header *)(const void *)map.data;
-    if (map.bytes < sizeof *h || memcmp(h->magic, magic, sizeof magic) != 0 || h->n_vocab < 1 || h->n_vocab > 1 << 22)
+    if (map.bytes < sizeof *h || memcmp(h->magic, magic, sizeof magic) != 0 || h->n_vocab < 1 ||
+        h->n_vocab > 1 << 22)
         rc = error_set(err, STATUS_FORMAT, "%s: no checkpoint of a training run", path);
     else
         *n_vocab = (int)h->n_vocab;

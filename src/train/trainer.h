@@ -63,8 +63,8 @@ int trainer_save(struct trainer *t, struct error *err);
  * Damaged ones are named in t->note. */
 int saved_resume(struct trainer *t, bool *found, struct error *err);
 int saved_write(const struct trainer *t, struct error *err);
-/* The vocabulary's size in the checkpoint file, or in the newest one of a folder: what a recipe alone does not
- * tell. */
+/* The vocabulary's size in the checkpoint file, or in the newest one of a folder: what a recipe alone does
+ * not tell. */
 int saved_vocabulary(int *n_vocab, const char *path, struct error *err);
 /* Parameters of the checkpoint file, or of the newest whole one of a folder. */
 int saved_read_params(struct params *p, const char *path, struct error *err);
