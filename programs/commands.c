@@ -86,8 +86,8 @@ const struct command commands[N_COMMANDS] = {
     [COMMAND_EXPORT] = {"export", "", 0, 0, "make a model folder of a training run",
         "Writes the newest whole checkpoint of the run, or the one that --from names, in the layout of the official release: "
         "config.json, model.safetensors, and the tokenizer that [data] names.\n",
-        "fathom export --config configs/tiny.toml -o tiny # as a release stores it\n"
-        "fathom export --config configs/tiny.toml --as f32 -o tiny-f32 # exact\n"
+        "fathom export --config tiny.toml -o tiny # FP4 and FP8\n"
+        "fathom export --config tiny.toml --as f32 -o exact\n"
         "fathom run -m tiny # a conversation\n",
         cmd_export},
     [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",

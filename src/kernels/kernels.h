@@ -26,6 +26,8 @@
 enum { INDEX_MAX_DIM = 256 }; /* of index_scores */
 enum { PEAK_VALUES = 192 };   /* of peak_f32, peak_int8: 12 registers of AVX-512 */
 
+enum { SINKHORN_MAX_ITERS = 64 }; /* of sinkhorn_grad */
+
 struct kernels {
     const char *isa;
 #define KERNEL(ret, name, args) ret(*name) args;

@@ -9,22 +9,47 @@
 #include <string.h>
 #include "train/net.h"
 
-/* A token's keys: window rows [window, window + n_window) of the batch, then entries, side by side. */
+/* Queries of so many tokens at a time: what they see is nearly the same. */
+enum { BLOCK = ATTENTION_BLOCK };
+
+/* What a block of consecutive tokens of a segment sees: window rows [window, window + n_window) of the batch,
+ * and the segment's first n_entries entries, from entry0 of the batch on. */
+struct view {
+    int first, n; /* tokens */
+    int window, n_window, entry0, n_entries;
+};
+/* One token's part of it: window rows from `offset` on, and entries, the first ones or those chosen. */
 struct keys {
-    int window, n_window, n_entries;
-    const int *chosen; /* entries, counted from the segment's first; NULL: the first n_entries */
-    int entry0;        /* the segment's first entry in the batch */
+    int offset, n_window, n_entries;
+    const int *chosen;
 };
 
-static struct keys keys_of(const struct span *s, int segment, int t)
+static int window_start(const struct net *n, int t)
+{
+    int position = n->b->position[t];
+    return t - (position + 1 < n->c.window_size ? position : n->c.window_size - 1);
+}
+
+static struct view view_of(const struct span *s, int segment, int t)
 {
     const struct net *n = s->n;
-    int first = n->b->segment[segment], position = n->b->position[t], ratio = n->c.compress_ratio[s->layer];
-    struct keys k = {.n_window = position + 1 < n->c.window_size ? position + 1 : n->c.window_size};
-    k.window = t + 1 - k.n_window;
+    int first = n->b->segment[segment], end = n->b->segment[segment + 1],
+        ratio = n->c.compress_ratio[s->layer];
+    struct view v = {.first = t, .n = end - t < BLOCK ? end - t : BLOCK, .window = window_start(n, t)};
+    v.n_window = t + v.n - v.window;
+    if (ratio == 0) return v;
+    v.entry0 = first_entry(first, ratio);
+    v.n_entries = (n->b->position[t + v.n - 1] + 1) / ratio;
+    return v;
+}
+
+static struct keys keys_of(const struct span *s, const struct view *v, int t)
+{
+    const struct net *n = s->n;
+    int ratio = n->c.compress_ratio[s->layer], start = window_start(n, t);
+    struct keys k = {.offset = start - v->window, .n_window = t + 1 - start};
     if (ratio == 0) return k;
-    k.entry0 = first_entry(first, ratio);
-    k.n_entries = (position + 1) / ratio;
+    k.n_entries = (n->b->position[t] + 1) / ratio;
     const struct attention_acts *a = &acts_of(s)->attention;
     if (v4_attention_kind(&n->c, s->layer) == V4_CSA && a->n_selected[t] < k.n_entries) {
         k.n_entries = a->n_selected[t];
@@ -33,16 +58,64 @@ static struct keys keys_of(const struct span *s, int segment, int t)
     return k;
 }
 
-/* The entries' rows, in place where they follow each other, else gathered. */
-static const real *entry_rows(const struct span *s, const struct keys *k)
+/* A row over all keys of the view -> the token's own, side by side. */
+static void gather(const struct view *v, const struct keys *k, const real *all, real *own)
 {
+    memcpy(own, all + k->offset, (size_t)k->n_window * sizeof *own);
+    own += k->n_window;
+    all += v->n_window;
+    if (!k->chosen) memcpy(own, all, (size_t)k->n_entries * sizeof *own);
+    for (int i = 0; k->chosen && i < k->n_entries; i++) own[i] = all[k->chosen[i]];
+}
+
+/* And back; keys that the token does not see get 0, which adds nothing to a sum, not even a sign. */
+static void scatter(const struct view *v, const struct keys *k, const real *own, real *all)
+{
+    memset(all, 0, (size_t)(v->n_window + v->n_entries) * sizeof *all);
+    memcpy(all + k->offset, own, (size_t)k->n_window * sizeof *own);
+    own += k->n_window;
+    all += v->n_window;
+    if (!k->chosen) memcpy(all, own, (size_t)k->n_entries * sizeof *own);
+    for (int i = 0; k->chosen && i < k->n_entries; i++) all[k->chosen[i]] = own[i];
+}
+
+/* y (rows, keys of the view) = x k^T and y (rows, head_dim) = p k, over window and entries. */
+static void times_keys(const struct span *s, const struct view *v, const real *x, real *y)
+{
+    const struct net *n = s->n;
     const struct attention_acts *a = &acts_of(s)->attention;
-    size_t d = (size_t)s->n->c.head_dim;
-    const real *e = a->main.e + (size_t)k->entry0 * d;
-    if (!k->chosen) return e;
-    for (int i = 0; i < k->n_entries; i++)
-        memcpy(s->work->keys + (size_t)i * d, e + (size_t)k->chosen[i] * d, d * sizeof *e);
-    return s->work->keys;
+    size_t d = (size_t)n->c.head_dim, stride = (size_t)n->max_view;
+    int rows = v->n * n->c.n_heads;
+    op_linear(n->k, y, stride, a->kv + (size_t)v->window * d, v->n_window, n->c.head_dim, x, d, rows);
+    if (v->n_entries > 0)
+        op_linear(n->k, y + v->n_window, stride, a->main.e + (size_t)v->entry0 * d, v->n_entries,
+                  n->c.head_dim, x, d, rows);
+}
+
+static void mix_keys(const struct span *s, const struct view *v, const real *p, real *y)
+{
+    const struct net *n = s->n;
+    const struct attention_acts *a = &acts_of(s)->attention;
+    size_t d = (size_t)n->c.head_dim, stride = (size_t)n->max_view;
+    int rows = v->n * n->c.n_heads;
+    op_gemm(n->k, y, d, p, stride, 1, a->kv + (size_t)v->window * d, d, v->n_window, rows, n->c.head_dim,
+            false);
+    if (v->n_entries > 0)
+        op_gemm(n->k, y, d, p + v->n_window, stride, 1, a->main.e + (size_t)v->entry0 * d, d, v->n_entries,
+                rows, n->c.head_dim, true);
+}
+
+/* Gradients of the keys += p^T x. */
+static void spread_keys(const struct span *s, const struct view *v, const real *p, const real *x)
+{
+    const struct net *n = s->n;
+    size_t d = (size_t)n->c.head_dim, stride = (size_t)n->max_view;
+    int rows = v->n * n->c.n_heads;
+    op_gemm(n->k, n->d.kv + (size_t)v->window * d, d, p, 1, stride, x, d, rows, v->n_window, n->c.head_dim,
+            true);
+    if (v->n_entries > 0)
+        op_gemm(n->k, n->d.main.e + (size_t)v->entry0 * d, d, p + v->n_window, 1, stride, x, d, rows,
+                v->n_entries, n->c.head_dim, true);
 }
 
 static void rotate(const struct span *s, real *x, int position, bool back)
@@ -54,71 +127,69 @@ static void rotate(const struct span *s, real *x, int position, bool back)
             (back ? n->neg_sines : n->sines)[table] + at, n->c.rope_head_dim);
 }
 
-static void attend(const struct span *s, int segment, int t)
+static void attend(const struct span *s, const struct view *v)
 {
     const struct net *n = s->n;
-    const struct v4_config *c = &n->c;
     const struct attention_acts *a = &acts_of(s)->attention;
     const struct param *sink = params_of(s)->attn_sink;
-    struct keys k = keys_of(s, segment, t);
-    size_t d = (size_t)c->head_dim, heads = (size_t)c->n_heads, stride = (size_t)n->max_keys;
-    const real *q = a->q + (size_t)t * heads * d, *window = a->kv + (size_t)k.window * d, *e = NULL;
-    real *p = a->p + (size_t)t * heads * stride, *o = a->o + (size_t)t * heads * d;
-    op_linear(n->k, p, stride, window, k.n_window, c->head_dim, q, d, c->n_heads);
-    if (k.n_entries > 0) {
-        e = entry_rows(s, &k);
-        op_linear(n->k, p + k.n_window, stride, e, k.n_entries, c->head_dim, q, d, c->n_heads);
+    size_t d = (size_t)n->c.head_dim, heads = (size_t)n->c.n_heads, row0 = (size_t)v->first * heads;
+    real scale = (real)(1.0 / sqrt((double)n->c.head_dim)), *all = s->work->scores;
+    times_keys(s, v, a->q + row0 * d, all);
+    for (int i = 0; i < v->n; i++) {
+        struct keys k = keys_of(s, v, v->first + i);
+        for (size_t h = 0; h < heads; h++) {
+            real *row = all + ((size_t)i * heads + h) * (size_t)n->max_view,
+                 *p = a->p + (row0 + (size_t)i * heads + h) * (size_t)n->max_keys;
+            gather(v, &k, row, p);
+            op_softmax(n->k, p, k.n_window + k.n_entries, scale, sink->w[h]);
+            scatter(v, &k, p, row);
+        }
     }
-    real scale = (real)(1.0 / sqrt((double)c->head_dim));
-    for (size_t h = 0; h < heads; h++)
-        op_softmax(n->k, p + h * stride, k.n_window + k.n_entries, scale, sink->w[h]);
-    op_gemm(n->k, o, d, p, stride, 1, window, d, k.n_window, c->n_heads, c->head_dim, false);
-    if (e) op_gemm(n->k, o, d, p + k.n_window, stride, 1, e, d, k.n_entries, c->n_heads, c->head_dim, true);
-    for (size_t h = 0; h < heads; h++) rotate(s, o + h * d, n->b->position[t], true);
+    mix_keys(s, v, all, a->o + row0 * d);
+    for (size_t r = 0; r < (size_t)v->n * heads; r++)
+        rotate(s, a->o + (row0 + r) * d, n->b->position[v->first + (int)(r / heads)], true);
 }
 
 /* do in d.o (turned to absolute rotation here) -> d.q; adds to d.kv and d.main.e. */
-static void attend_back(const struct span *s, int segment, int t)
+static void attend_back(const struct span *s, const struct view *v)
 {
     const struct net *n = s->n;
-    const struct v4_config *c = &n->c;
     const struct attention_acts *a = &acts_of(s)->attention;
-    struct keys k = keys_of(s, segment, t);
-    int n_keys = k.n_window + k.n_entries, hd = c->head_dim, nh = c->n_heads;
-    size_t d = (size_t)hd, heads = (size_t)nh, stride = (size_t)n->max_keys;
-    const real *q = a->q + (size_t)t * heads * d, *window = a->kv + (size_t)k.window * d;
-    const real *p = a->p + (size_t)t * heads * stride, *o = a->o + (size_t)t * heads * d;
-    const real *e = k.n_entries > 0 ? entry_rows(s, &k) : NULL;
-    real *g = n->d.o + (size_t)t * heads * d, *dq = n->d.q + (size_t)t * heads * d, *ds = s->work->dp;
-    real scale = (real)(1.0 / sqrt((double)hd)), *d_sink = share(s, params_of(s)->attn_sink);
+    size_t d = (size_t)n->c.head_dim, heads = (size_t)n->c.n_heads, row0 = (size_t)v->first * heads;
+    real scale = (real)(1.0 / sqrt((double)n->c.head_dim)), *d_sink = share(s, params_of(s)->attn_sink);
+    real *g = n->d.o + row0 * d, *probability = s->work->scores, *ds = s->work->d_scores, *own = s->work->own;
     real *delta = s->work->row;
-    for (size_t h = 0; h < heads; h++) {
-        delta[h] = op_dot(n->k, g + h * d, o + h * d, hd);
-        rotate(s, g + h * d, n->b->position[t], false);
+    for (size_t r = 0; r < (size_t)v->n * heads; r++) {
+        delta[r] = op_dot(n->k, g + r * d, a->o + (row0 + r) * d, n->c.head_dim);
+        rotate(s, g + r * d, n->b->position[v->first + (int)(r / heads)], false);
     }
-    op_linear(n->k, ds, stride, window, k.n_window, hd, g, d, nh);
-    if (e) op_linear(n->k, ds + k.n_window, stride, e, k.n_entries, hd, g, d, nh);
-    for (size_t h = 0; h < heads; h++) {
-        real total = 0;
-        for (int i = 0; i < n_keys; i++) {
-            real pi = p[h * stride + (size_t)i];
-            total += pi;
-            ds[h * stride + (size_t)i] = pi * (ds[h * stride + (size_t)i] - delta[h]) * scale;
+    times_keys(s, v, g, ds);
+    for (size_t r = 0; r < (size_t)v->n * heads; r++) {
+        struct keys k = keys_of(s, v, v->first + (int)(r / heads));
+        const real *p = a->p + (row0 + r) * (size_t)n->max_keys;
+        real *row = ds + r * (size_t)n->max_view, total = 0;
+        gather(v, &k, row, own);
+        for (int i = 0; i < k.n_window + k.n_entries; i++) {
+            total += p[i];
+            own[i] = p[i] * (own[i] - delta[r]) * scale;
         }
-        d_sink[h] -= (1 - total) * delta[h];
+        d_sink[r % heads] -= (1 - total) * delta[r];
+        scatter(v, &k, own, row);
+        scatter(v, &k, p, probability + r * (size_t)n->max_view);
     }
-    op_gemm(n->k, dq, d, ds, stride, 1, window, d, k.n_window, nh, hd, false);
-    real *d_window = n->d.kv + (size_t)k.window * d;
-    op_gemm(n->k, d_window, d, p, 1, stride, g, d, nh, k.n_window, hd, true);
-    op_gemm(n->k, d_window, d, ds, 1, stride, q, d, nh, k.n_window, hd, true);
-    if (!e) return;
-    p += k.n_window, ds += k.n_window;
-    op_gemm(n->k, dq, d, ds, stride, 1, e, d, k.n_entries, nh, hd, true);
-    real *d_e = n->d.main.e + (size_t)k.entry0 * d, *to = k.chosen ? s->work->d_keys : d_e;
-    op_gemm(n->k, to, d, p, 1, stride, g, d, nh, k.n_entries, hd, !k.chosen);
-    op_gemm(n->k, to, d, ds, 1, stride, q, d, nh, k.n_entries, hd, true);
-    for (int i = 0; k.chosen && i < k.n_entries; i++)
-        op_axpy(n->k, d_e + (size_t)k.chosen[i] * d, to + (size_t)i * d, 1, hd);
+    mix_keys(s, v, ds, n->d.q + row0 * d);
+    spread_keys(s, v, probability, g);
+    spread_keys(s, v, ds, a->q + row0 * d);
+}
+
+static void each_block(const struct span *s, void (*fn)(const struct span *s, const struct view *v))
+{
+    const struct batch *b = s->n->b;
+    for (int i = b->row_segment[s->row]; i < b->row_segment[s->row + 1]; i++)
+        for (int t = b->segment[i]; t < b->segment[i + 1]; t += BLOCK) {
+            struct view v = view_of(s, i, t);
+            fn(s, &v);
+        }
 }
 
 /* Queries and window rows of tokens, normalised and rotated; heads have no norm weight. */
@@ -195,8 +266,7 @@ void attention_forward_row(const struct span *s)
     if (c->compress_ratio[s->layer] != 0)
         compressor_forward(s, &p->compressor, &a->main, site->x, c->head_dim);
     if (v4_attention_kind(c, s->layer) == V4_CSA) indexer_forward(s);
-    for (int i = n->b->row_segment[s->row]; i < n->b->row_segment[s->row + 1]; i++)
-        for (int t = n->b->segment[i]; t < n->b->segment[i + 1]; t++) attend(s, i, t);
+    each_block(s, attend);
     for (int g = 0; g < c->o_groups; g++)
         op_linear(n->k, a->o_lora + t0 * o_rows + (size_t)g * (size_t)c->o_lora_rank, o_rows,
                   p->wo_a->w + (size_t)g * (size_t)c->o_lora_rank * (size_t)p->wo_a->cols, c->o_lora_rank,
@@ -234,8 +304,7 @@ void attention_back_row(const struct span *s)
                      p->wo_a->w + (size_t)g * (size_t)c->o_lora_rank * (size_t)p->wo_a->cols, c->o_lora_rank,
                      p->wo_a->cols, span_tokens(s), false);
     clear_key_gradients(s);
-    for (int i = n->b->row_segment[s->row]; i < n->b->row_segment[s->row + 1]; i++)
-        for (int t = n->b->segment[i]; t < n->b->segment[i + 1]; t++) attend_back(s, i, t);
+    each_block(s, attend_back);
     if (v4_attention_kind(c, s->layer) == V4_CSA) indexer_back(s);
     prepare_back(s);
     project_back(s, p->wq_b, n->d.q, n->d.qr, false);

@@ -24,53 +24,36 @@ static struct entry entry_of(const struct span *s, int segment, int i, int ratio
     return e;
 }
 
-/* Largest gate and the sum of exponentials of one channel. */
-static real channel(const struct entry *e, const real *z, int width, int d, int c, real *top)
+enum { MAX_SPAN = 4096 };
+
+/* Rows that enter, at their columns. */
+static int rows_of(const struct entry *e, real *base, int width, int d, real **rows)
 {
-    real total = 0;
-    *top = -INFINITY;
-    for (int t = e->begin; t < e->end; t++) {
-        real x = z[(size_t)t * (size_t)width + (size_t)(c + (t >= e->turn ? width - d : 0))];
-        *top = x > *top ? x : *top;
-    }
     for (int t = e->begin; t < e->end; t++)
-        total += real_exp(z[(size_t)t * (size_t)width + (size_t)(c + (t >= e->turn ? width - d : 0))] - *top);
-    return total;
+        rows[t - e->begin] = base + (size_t)t * (size_t)width + (size_t)(t >= e->turn ? width - d : 0);
+    return e->end - e->begin;
 }
 
-static void pool(const struct entry *e, const struct compressor_acts *a, int width, int d)
+static void pool(const struct kernels *k, const struct entry *e, const struct compressor_acts *a, int width,
+                 int d)
 {
-    for (int c = 0; c < d; c++) {
-        real top = -INFINITY, sum = 0, total = 0;
-        for (int pass = 0; pass < 2; pass++)
-            for (int t = e->begin; t < e->end; t++) {
-                size_t at = (size_t)t * (size_t)width + (size_t)(c + (t >= e->turn ? width - d : 0));
-                if (pass == 0) {
-                    top = a->z[at] > top ? a->z[at] : top;
-                    continue;
-                }
-                real weight = real_exp(a->z[at] - top);
-                total += weight;
-                sum = real_fma(weight, a->kv[at], sum);
-            }
-        a->pooled[e->at + (size_t)c] = sum / total;
-    }
+    real *rows[MAX_SPAN];
+    int n = rows_of(e, a->kv, width, d, rows);
+    op_pool_rows(k, a->pooled + e->at, (const real *const *)rows, (size_t)(a->z - a->kv), n, d);
 }
 
-static void pool_back(const struct entry *e, const struct compressor_acts *a, const real *de, real *d_kv,
-                      real *d_z, real *d_ape, int width, int d, int ratio)
+static void pool_back(const struct kernels *k, const struct entry *e, const struct compressor_acts *a,
+                      const real *de, real *d_kv, real *d_z, real *d_ape, int width, int d, int ratio)
 {
-    for (int c = 0; c < d; c++) {
-        real top, total = channel(e, a->z, width, d, c, &top), pooled = a->pooled[e->at + (size_t)c];
-        for (int t = e->begin; t < e->end; t++) {
-            int column = c + (t >= e->turn ? width - d : 0);
-            size_t at = (size_t)t * (size_t)width + (size_t)column;
-            real weight = real_exp(a->z[at] - top) / total;
-            d_kv[at] = weight * de[c];
-            d_z[at] = weight * (a->kv[at] - pooled) * de[c];
-            int place = ratio - 1 - (e->end - 1 - t) % ratio;
-            d_ape[(size_t)place * (size_t)width + (size_t)column] += d_z[at];
-        }
+    real *rows[MAX_SPAN], *d_rows[MAX_SPAN];
+    int n = rows_of(e, a->kv, width, d, rows);
+    rows_of(e, d_kv, width, d, d_rows);
+    op_pool_rows_grad(k, d_rows, (size_t)(d_z - d_kv), de, a->pooled + e->at, (const real *const *)rows,
+                      (size_t)(a->z - a->kv), n, d);
+    for (int i = 0; i < n; i++) {
+        int place = ratio - 1 - (n - 1 - i) % ratio;
+        size_t column = (size_t)(e->begin + i >= e->turn ? width - d : 0);
+        op_axpy(k, d_ape + (size_t)place * (size_t)width + column, d_rows[i] + (d_z - d_kv), 1, d);
     }
 }
 
@@ -100,7 +83,7 @@ void compressor_forward(const struct span *s, const struct compressor_params *p,
         int count = (n->b->segment[i + 1] - n->b->segment[i]) / ratio;
         for (int j = 0; j < count; j++) {
             struct entry e = entry_of(s, i, j, ratio, d);
-            pool(&e, a, width, d);
+            pool(n->k, &e, a, width, d);
             op_rms_norm(n->k, a->e + e.at, a->pooled + e.at, p->norm->w, d, (real)n->c.norm_eps);
             rotate(s, a->e + e.at, d, e.position, false);
         }
@@ -123,7 +106,7 @@ void compressor_back(const struct span *s, const struct compressor_params *p, co
             rotate(s, de, d, e.position, true);
             op_rms_norm_grad(n->k, de, share(s, p->norm), de, a->pooled + e.at, p->norm->w, d,
                              (real)n->c.norm_eps);
-            pool_back(&e, a, de, d_kv, d_z, share(s, p->ape), width, d, ratio);
+            pool_back(n->k, &e, a, de, d_kv, d_z, share(s, p->ape), width, d, ratio);
         }
     }
 }

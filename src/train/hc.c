@@ -12,65 +12,6 @@
 
 enum { N = STREAMS };
 
-static void normalize(real z[16], bool rows, real eps, real sums[4])
-{
-    for (int a = 0; a < N; a++) {
-        real sum = eps;
-        if (rows)
-            sum = z[N * a] + z[N * a + 1] + z[N * a + 2] + z[N * a + 3] + eps;
-        else
-            sum = z[a] + z[N + a] + z[2 * N + a] + z[3 * N + a] + eps;
-        sums[a] = sum;
-        for (int b = 0; b < N; b++) z[rows ? N * a + b : N * b + a] /= sum;
-    }
-}
-
-/* Softmax of the rows, eps on top; then columns, and rows and columns in turn. */
-static void softmax_rows(real z[16], real eps)
-{
-    for (int j = 0; j < N; j++) {
-        real *row = z + N * j, top = row[0], sum = 0;
-        for (int k = 1; k < N; k++) top = row[k] > top ? row[k] : top;
-        for (int k = 0; k < N; k++) sum += row[k] = real_exp(row[k] - top);
-        for (int k = 0; k < N; k++) row[k] = row[k] / sum + eps;
-    }
-}
-
-static void sinkhorn(real z[16], int iters, real eps)
-{
-    real sums[4];
-    softmax_rows(z, eps);
-    for (int i = 0; i < 2 * iters - 1; i++) normalize(z, i % 2, eps, sums);
-}
-
-enum { MAX_REPLAY = 2 * 64 };
-
-/* d (16): gradient at the result, becomes the gradient at the logits z. Each normalisation N = A / s along an
- * axis: dA = (dN - sum_axis dN N) / s; softmax P: dZ = P (dP - sum_k dP P). */
-static void sinkhorn_back(real d[16], const real z[16], int iters, real eps)
-{
-    real a[MAX_REPLAY][16], sums[MAX_REPLAY][4], p[16];
-    memcpy(p, z, sizeof p);
-    softmax_rows(p, eps);
-    int n = 2 * iters - 1;
-    for (int i = 0; i < n; i++) {
-        memcpy(a[i], i ? a[i - 1] : p, sizeof a[i]);
-        normalize(a[i], i % 2, eps, sums[i]);
-    }
-    for (int i = n - 1; i >= 0; i--)
-        for (int line = 0; line < N; line++) {
-            int at = i % 2 ? N * line : line, step = i % 2 ? 1 : N;
-            real dot = 0;
-            for (int b = 0; b < N; b++) dot += d[at + b * step] * a[i][at + b * step];
-            for (int b = 0; b < N; b++) d[at + b * step] = (d[at + b * step] - dot) / sums[i][line];
-        }
-    for (int j = 0; j < N; j++) {
-        real dot = 0;
-        for (int k = 0; k < N; k++) dot += d[N * j + k] * (p[N * j + k] - eps);
-        for (int k = 0; k < N; k++) d[N * j + k] = (p[N * j + k] - eps) * (d[N * j + k] - dot);
-    }
-}
-
 /* m = q fn v for `rows` logits of every token. */
 static void mixing_logits(const struct span *s, const struct param *fn, const real *streams, real *m, real *q)
 {
@@ -95,13 +36,17 @@ void hc_enter(const struct span *s, const struct hc_params *p, const struct para
     real eps = (real)c->hc_eps;
     mixing_logits(s, p->fn, a->streams, a->m, a->q);
     for (int t = s->first; t < s->last; t++) {
-        const real *streams = a->streams + ((size_t)t * SLOTS + 1) * dim, *m = a->m + (size_t)t * HC_ROWS;
+        const real *m = a->m + (size_t)t * HC_ROWS;
         real *mix = a->mix + (size_t)t * HC_ROWS;
         for (int i = 0; i < HC_ROWS; i++)
             mix[i] = m[i] * p->scale->w[i < N ? 0 : i < 2 * N ? 1 : 2] + p->base->w[i];
         for (int i = 0; i < N; i++) mix[i] = real_sigmoid(mix[i]) + eps;
         for (int i = N; i < 2 * N; i++) mix[i] = 2 * real_sigmoid(mix[i]);
-        sinkhorn(mix + 2 * N, c->hc_sinkhorn_iters, eps);
+    }
+    op_sinkhorn(n->k, a->mix + (size_t)s->first * HC_ROWS + 2 * N, HC_ROWS, span_tokens(s),
+                c->hc_sinkhorn_iters, eps);
+    for (int t = s->first; t < s->last; t++) {
+        const real *streams = a->streams + ((size_t)t * SLOTS + 1) * dim, *mix = a->mix + (size_t)t * HC_ROWS;
         op_gemm(n->k, a->u + (size_t)t * dim, dim, mix, N, 1, streams, dim, N, 1, c->dim, false);
         op_rms_norm(n->k, a->x + (size_t)t * dim, a->u + (size_t)t * dim, norm->w, c->dim, (real)c->norm_eps);
     }
@@ -144,23 +89,38 @@ void hc_leave_back(const struct span *s, const struct site_acts *a)
     }
 }
 
-/* Gradients of the coefficients in d become those of the products fn v; base's and scale's are collected. */
+/* Gradients of a token's coefficients in d, M's already at its logits, become those of the products fn v;
+ * base's and scale's are collected. */
 static void coefficients_back(const struct v4_config *c, const struct hc_params *p, const real *m, real q,
                               const real *mix, real *d, real *d_base, real *d_scale)
 {
-    real z[16];
-    for (int i = 0; i < 16; i++) z[i] = m[2 * N + i] * p->scale->w[2] + p->base->w[2 * N + i];
     for (int i = 0; i < N; i++) {
         real pre = mix[i] - (real)c->hc_eps, post = mix[N + i];
         d[i] *= pre * (1 - pre);
         d[N + i] *= post * (1 - post / 2);
     }
-    sinkhorn_back(d + 2 * N, z, c->hc_sinkhorn_iters, (real)c->hc_eps);
     for (int i = 0; i < HC_ROWS; i++) {
         int group = i < N ? 0 : i < 2 * N ? 1 : 2;
         d_base[i] += d[i];
         d_scale[group] += d[i] * m[i];
         d[i] *= p->scale->w[group] * q; /* dm times q: both of its uses have it */
+    }
+}
+
+/* Of M, for a few tokens at a time: from its gradient in d.hc to that of its logits. */
+static void sinkhorn_back(const struct span *s, const struct hc_params *p, const struct site_acts *a)
+{
+    enum { AT_ONCE = 32 };
+    const struct net *n = s->n;
+    real z[AT_ONCE * HC_ROWS];
+    for (int t = s->first; t < s->last; t += AT_ONCE) {
+        int count = s->last - t < AT_ONCE ? s->last - t : AT_ONCE;
+        for (int i = 0; i < count; i++)
+            for (int j = 2 * N; j < HC_ROWS; j++)
+                z[i * HC_ROWS + j] =
+                    a->m[(size_t)(t + i) * HC_ROWS + (size_t)j] * p->scale->w[2] + p->base->w[j];
+        op_sinkhorn_grad(n->k, n->d.hc + (size_t)t * HC_ROWS + 2 * N, z + 2 * N, HC_ROWS, count,
+                         n->c.hc_sinkhorn_iters, (real)n->c.hc_eps);
     }
 }
 
@@ -187,6 +147,7 @@ void hc_enter_back(const struct span *s, const struct hc_params *p, const struct
     const struct net *n = s->n;
     const struct v4_config *c = &n->c;
     size_t dim = (size_t)c->dim;
+    sinkhorn_back(s, p, a);
     for (int t = s->first; t < s->last; t++) {
         const real *streams = a->streams + ((size_t)t * SLOTS + 1) * dim, *mix = a->mix + (size_t)t * HC_ROWS;
         real *du = n->d.x + (size_t)t * dim, *d = n->d.hc + (size_t)t * HC_ROWS;

@@ -34,7 +34,7 @@ static void choose(const struct span *s, int segment, int t)
     if (n->o.dense || visible <= n->c.index_topk) return;
     const real *keys =
         a->index.e + (size_t)first_entry(n->b->segment[segment], 4) * (size_t)n->c.index_head_dim;
-    real *scores = s->work->scores, *dots = scores + n->max_entries;
+    real *scores = s->work->index, *dots = scores + n->max_entries;
     score(s, t, keys, visible, dots, scores);
     for (int i = 0; i < visible; i++) s->work->rounded[i] = (float)scores[i];
     a->n_selected[t] = v4_top_k(n->k, out, s->work->rounded, visible, n->c.index_topk, s->work->sort);
@@ -98,7 +98,7 @@ static void follow(const struct span *s, int segment, int t)
                *iq = a->iq + (size_t)t * qs;
     real *d_iq = n->d.iq + (size_t)t * qs, *d_iw = n->d.iw + (size_t)t * (size_t)heads,
          *d_e = n->d.index.e + entry0;
-    real *scores = s->work->scores, *target = scores + n->max_entries, *dots = target + n->max_entries;
+    real *scores = s->work->index, *target = scores + n->max_entries, *dots = target + n->max_entries;
     memset(d_iq, 0, qs * sizeof *d_iq);
     memset(d_iw, 0, (size_t)heads * sizeof *d_iw);
     if (m < 2 || !attention_share(s, t, m, target)) return; /* nothing to choose from */

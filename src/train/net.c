@@ -23,8 +23,8 @@ static void site_layout(struct site_acts *a, struct scratch *s, uint64_t n, uint
 static void compressor_layout(struct compressor_acts *a, struct scratch *s, uint64_t n, int ratio, int d)
 {
     uint64_t width = (uint64_t)v4_compress_width(ratio, d), entries = n / (uint64_t)ratio + 1;
-    a->kv = REALS(n * width);
-    a->z = REALS(n * width);
+    a->kv = REALS(2 * n * width);
+    a->z = a->kv ? a->kv + n * width : NULL;
     a->pooled = REALS(entries * (uint64_t)d);
     a->e = REALS(entries * (uint64_t)d);
 }
@@ -99,11 +99,11 @@ static void grads_layout(struct net *net, struct scratch *s, uint64_t n)
     d->o = REALS(n * q_cols);
     d->kv = REALS(n * (uint64_t)c->head_dim);
     d->o_lora = REALS(n * (uint64_t)c->o_groups * (uint64_t)c->o_lora_rank);
-    d->main.kv = REALS(n * 2 * (uint64_t)c->head_dim);
-    d->main.z = REALS(n * 2 * (uint64_t)c->head_dim);
+    d->main.kv = REALS(2 * n * 2 * (uint64_t)c->head_dim);
+    d->main.z = d->main.kv ? d->main.kv + n * 2 * (uint64_t)c->head_dim : NULL;
     d->main.e = REALS((n / 2 + 1) * (uint64_t)c->head_dim);
-    d->index.kv = REALS(n * 2 * (uint64_t)c->index_head_dim);
-    d->index.z = REALS(n * 2 * (uint64_t)c->index_head_dim);
+    d->index.kv = REALS(2 * n * 2 * (uint64_t)c->index_head_dim);
+    d->index.z = d->index.kv ? d->index.kv + n * 2 * (uint64_t)c->index_head_dim : NULL;
     d->index.e = REALS((n / 4 + 1) * (uint64_t)c->index_head_dim);
     d->iq = REALS(n * (uint64_t)c->index_n_heads * (uint64_t)c->index_head_dim);
     d->iw = REALS(n * (uint64_t)c->index_n_heads);
@@ -123,15 +123,18 @@ static void grads_layout(struct net *net, struct scratch *s, uint64_t n)
 static void work_layout(struct net *net, struct scratch *s)
 {
     const struct v4_config *c = &net->c;
-    uint64_t threads = (uint64_t)pool_n_threads(net->pool), entries = (uint64_t)net->max_entries;
-    uint64_t wide = (uint64_t)(c->head_dim > c->index_head_dim ? c->head_dim : c->index_head_dim);
+    uint64_t threads = (uint64_t)pool_n_threads(net->pool), entries = (uint64_t)net->max_entries,
+             block = ATTENTION_BLOCK * (uint64_t)c->n_heads * (uint64_t)net->max_view,
+             chosen = (uint64_t)net->max_selected * (uint64_t)c->index_head_dim;
     net->work = scratch_take(s, threads, sizeof *net->work);
     for (uint64_t i = 0; i < threads; i++) {
-        struct work w = {.keys = REALS((uint64_t)net->max_selected * wide),
-                         .d_keys = REALS((uint64_t)net->max_selected * wide),
-                         .dp = REALS((uint64_t)c->n_heads * (uint64_t)net->max_keys),
+        struct work w = {.scores = REALS(block),
+                         .d_scores = REALS(block),
+                         .own = REALS(net->max_keys),
+                         .keys = REALS(chosen),
+                         .d_keys = REALS(chosen),
                          .row = REALS(net->row_values),
-                         .scores = REALS(((uint64_t)c->index_n_heads + 3) * entries),
+                         .index = REALS(((uint64_t)c->index_n_heads + 3) * entries),
                          .rounded = scratch_take(s, entries, sizeof(float)),
                          .sort = scratch_take(s, v4_top_k_words(c->index_topk), sizeof(uint32_t))};
         if (net->work) net->work[i] = w;
@@ -189,8 +192,9 @@ static void sizes(struct net *n)
     n->max_selected = n->row_tokens / 4 + 1;
     n->max_keys = (c->window_size < n->row_tokens ? c->window_size : n->row_tokens) + entries;
     n->max_keys = (n->max_keys + 15) / 16 * 16;
+    n->max_view = n->max_keys + ATTENTION_BLOCK;
     n->row_values = c->moe_inter_dim > c->n_routed_experts ? c->moe_inter_dim : c->n_routed_experts;
-    n->row_values = n->row_values > c->n_heads ? n->row_values : c->n_heads;
+    if (n->row_values < ATTENTION_BLOCK * c->n_heads) n->row_values = ATTENTION_BLOCK * c->n_heads;
     n->head_chunk = n->max_tokens < HEAD_CHUNK ? n->max_tokens : HEAD_CHUNK;
 }
 

@@ -19,6 +19,7 @@
 #include "train/ops.h"
 #include "train/params.h"
 
+enum { ATTENTION_BLOCK = 8 }; /* tokens */
 enum { STREAMS = V4_HC_MULT, SLOTS = V4_HC_MULT + 1, HC_ROWS = V4_HC_MULT * (2 + V4_HC_MULT) };
 
 /* What one hyper-connection site keeps. Streams are the incoming ones, in rows 1..4 of a token's five; row 0
@@ -89,12 +90,14 @@ struct grads {
 
 /* Per thread. */
 struct work {
-    real *keys, *d_keys; /* (max_selected, head_dim): chosen entries side by side, and their gradient */
-    real *dp;            /* (heads, max_keys) */
-    real *row;           /* room for a few vectors: (row_values) */
-    real *scores;        /* (index heads + 3, max entries) */
-    float *rounded;      /* (max entries): scores as the selection sees them */
-    uint32_t *sort;      /* the selection's work space */
+    real *scores, *d_scores; /* (ATTENTION_BLOCK * heads, max_view) */
+    real *own;               /* (max_keys) */
+    real *keys,
+        *d_keys;    /* (max_selected, index_head_dim): chosen indexer keys side by side, and their gradient */
+    real *row;      /* (row_values): room for a vector or two */
+    real *index;    /* (index heads + 3, max_entries) */
+    float *rounded; /* (max_entries): scores as the selection sees them */
+    uint32_t *sort; /* the selection's work space */
 };
 
 /* What a pass is to compute. */
@@ -120,7 +123,7 @@ struct net {
     const struct kernels *k;
     struct pool *pool;
     int max_rows, row_tokens, max_tokens;
-    int max_entries, max_selected, max_keys, row_values, head_chunk;
+    int max_entries, max_selected, max_keys, max_view, row_values, head_chunk;
     struct rope rope[2];
     real *cosines[2], *sines[2], *neg_sines[2]; /* (row_tokens, rope_head_dim / 2) by position; 0 plain, 1
                                                    compressed layers */

@@ -100,6 +100,114 @@ void op_rope(const struct kernels *k, real *x, const real *cosines, const real *
     }
 }
 
+static void normalize(real z[16], bool rows, real eps, real sums[4])
+{
+    for (int a = 0; a < 4; a++) {
+        real sum = eps;
+        if (rows)
+            sum = z[4 * a] + z[4 * a + 1] + z[4 * a + 2] + z[4 * a + 3] + eps;
+        else
+            sum = z[a] + z[4 + a] + z[2 * 4 + a] + z[3 * 4 + a] + eps;
+        sums[a] = sum;
+        for (int b = 0; b < 4; b++) z[rows ? 4 * a + b : 4 * b + a] /= sum;
+    }
+}
+
+/* Softmax of the rows, eps on top; then columns, and rows and columns in turn. */
+static void softmax_rows(real z[16], real eps)
+{
+    for (int j = 0; j < 4; j++) {
+        real *row = z + 4 * j, top = row[0], sum = 0;
+        for (int k = 1; k < 4; k++) top = row[k] > top ? row[k] : top;
+        for (int k = 0; k < 4; k++) sum += row[k] = real_exp(row[k] - top);
+        for (int k = 0; k < 4; k++) row[k] = row[k] / sum + eps;
+    }
+}
+
+static void sinkhorn_one(real z[16], int iters, real eps)
+{
+    real sums[4];
+    softmax_rows(z, eps);
+    for (int i = 0; i < 2 * iters - 1; i++) normalize(z, i % 2, eps, sums);
+}
+
+enum { MAX_REPLAY = 2 * 64 };
+
+/* d (16) from the gradient at the result to that at the logits z. Each normalisation N = A / s along an
+ * axis: dA = (dN - sum_axis dN 4) / s; softmax P: dZ = P (dP - sum_k dP P). */
+static void sinkhorn_one_back(real d[16], const real z[16], int iters, real eps)
+{
+    real a[MAX_REPLAY][16], sums[MAX_REPLAY][4], p[16];
+    memcpy(p, z, sizeof p);
+    softmax_rows(p, eps);
+    int n = 2 * iters - 1;
+    for (int i = 0; i < n; i++) {
+        memcpy(a[i], i ? a[i - 1] : p, sizeof a[i]);
+        normalize(a[i], i % 2, eps, sums[i]);
+    }
+    for (int i = n - 1; i >= 0; i--)
+        for (int line = 0; line < 4; line++) {
+            int at = i % 2 ? 4 * line : line, step = i % 2 ? 1 : 4;
+            real dot = 0;
+            for (int b = 0; b < 4; b++) dot += d[at + b * step] * a[i][at + b * step];
+            for (int b = 0; b < 4; b++) d[at + b * step] = (d[at + b * step] - dot) / sums[i][line];
+        }
+    for (int j = 0; j < 4; j++) {
+        real dot = 0;
+        for (int k = 0; k < 4; k++) dot += d[4 * j + k] * (p[4 * j + k] - eps);
+        for (int k = 0; k < 4; k++) d[4 * j + k] = (p[4 * j + k] - eps) * (d[4 * j + k] - dot);
+    }
+}
+
+void op_sinkhorn(const struct kernels *k, real *z, size_t stride, int n, int iters, real eps)
+{
+    (void)k;
+    for (int t = 0; t < n; t++) sinkhorn_one(z + (size_t)t * stride, iters, eps);
+}
+
+void op_sinkhorn_grad(const struct kernels *k, real *d, const real *z, size_t stride, int n, int iters,
+                      real eps)
+{
+    (void)k;
+    for (int t = 0; t < n; t++) sinkhorn_one_back(d + (size_t)t * stride, z + (size_t)t * stride, iters, eps);
+}
+
+/* weight (n_rows) = softmax of one channel's gates. */
+static void pool_weights(real *weight, const real *const *rows, size_t at, int n_rows)
+{
+    real top = -INFINITY, total = 0;
+    for (int i = 0; i < n_rows; i++) top = fmax(top, rows[i][at]);
+    for (int i = 0; i < n_rows; i++) total += weight[i] = exp(rows[i][at] - top);
+    for (int i = 0; i < n_rows; i++) weight[i] /= total;
+}
+
+enum { MAX_POOL = 4096 };
+
+void op_pool_rows(const struct kernels *k, real *y, const real *const *rows, size_t gate, int n_rows, int dim)
+{
+    (void)k;
+    real weight[MAX_POOL];
+    for (int c = 0; c < dim; c++) {
+        pool_weights(weight, rows, gate + (size_t)c, n_rows);
+        y[c] = 0;
+        for (int i = 0; i < n_rows; i++) y[c] += weight[i] * rows[i][c];
+    }
+}
+
+void op_pool_rows_grad(const struct kernels *k, real *const *d_rows, size_t d_gate, const real *dy,
+                       const real *y, const real *const *rows, size_t gate, int n_rows, int dim)
+{
+    (void)k;
+    real weight[MAX_POOL];
+    for (int c = 0; c < dim; c++) {
+        pool_weights(weight, rows, gate + (size_t)c, n_rows);
+        for (int i = 0; i < n_rows; i++) {
+            d_rows[i][c] = weight[i] * dy[c];
+            d_rows[i][d_gate + (size_t)c] = weight[i] * (rows[i][c] - y[c]) * dy[c];
+        }
+    }
+}
+
 #else
 
 void op_linear(const struct kernels *k, real *y, size_t y_stride, const real *w, int rows, int cols,
@@ -144,6 +252,28 @@ void op_swiglu_grad(const struct kernels *k, real *dg, real *du, const real *dh,
                     real limit, int n)
 {
     k->swiglu_grad(dg, du, dh, g, u, limit, n);
+}
+
+void op_pool_rows(const struct kernels *k, real *y, const real *const *rows, size_t gate, int n_rows, int dim)
+{
+    k->pool_rows(y, rows, gate, n_rows, dim);
+}
+
+void op_pool_rows_grad(const struct kernels *k, real *const *d_rows, size_t d_gate, const real *dy,
+                       const real *y, const real *const *rows, size_t gate, int n_rows, int dim)
+{
+    k->pool_rows_grad(d_rows, d_gate, dy, y, rows, gate, n_rows, dim);
+}
+
+void op_sinkhorn(const struct kernels *k, real *z, size_t stride, int n, int iters, real eps)
+{
+    k->sinkhorn(z, stride, n, iters, eps);
+}
+
+void op_sinkhorn_grad(const struct kernels *k, real *d, const real *z, size_t stride, int n, int iters,
+                      real eps)
+{
+    k->sinkhorn_grad(d, z, stride, n, iters, eps);
 }
 
 void op_axpy(const struct kernels *k, real *y, const real *x, real a, int n)

@@ -19,6 +19,15 @@ void op_softmax(const struct kernels *k, real *x, int n, real scale, real sink);
 void op_swiglu(const struct kernels *k, real *y, const real *g, const real *u, int n);
 void op_swiglu_grad(const struct kernels *k, real *dg, real *du, const real *dh, const real *g, const real *u,
                     real limit, int n);
+/* Compressors: pool_rows and its backward, as kernels.def says. */
+void op_pool_rows(const struct kernels *k, real *y, const real *const *rows, size_t gate, int n_rows,
+                  int dim);
+void op_pool_rows_grad(const struct kernels *k, real *const *d_rows, size_t d_gate, const real *dy,
+                       const real *y, const real *const *rows, size_t gate, int n_rows, int dim);
+/* Of n matrices that are `stride` apart, and the gradients d at the results. */
+void op_sinkhorn(const struct kernels *k, real *z, size_t stride, int n, int iters, real eps);
+void op_sinkhorn_grad(const struct kernels *k, real *d, const real *z, size_t stride, int n, int iters,
+                      real eps);
 void op_axpy(const struct kernels *k, real *y, const real *x, real a, int n);
 void op_rope(const struct kernels *k, real *x, const real *cosines, const real *sines, int n);
 

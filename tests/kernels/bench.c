@@ -255,6 +255,27 @@ void bench_rms_norm_grad(const struct kernels *k)
     free(x), free(dy), free(w), free(dx), free(dw);
 }
 
+void bench_sinkhorn_grad(const struct kernels *k)
+{
+    enum { TOKENS = 256 };
+    float *z = floats(24 * TOKENS), *d = floats(24 * TOKENS);
+    BEST(t, 10, k->sinkhorn_grad(d, z, 24, TOKENS, 20, 1e-6f))
+    row(k, "sinkhorn_grad", "20 of 256 matrices", t, 0, TOKENS * 39.0 * 110);
+    free(z), free(d);
+}
+
+void bench_pool_rows_grad(const struct kernels *k)
+{
+    enum { ROWS = 8, WIDTH = 512 };
+    float *x = floats(ROWS * 2 * WIDTH), *d = floats(ROWS * 2 * WIDTH), *y = floats(WIDTH),
+          *dy = floats(WIDTH), *to[ROWS];
+    const float *rows[ROWS];
+    for (int i = 0; i < ROWS; i++) rows[i] = x + i * 2 * WIDTH, to[i] = d + i * 2 * WIDTH;
+    BEST(t, 100, k->pool_rows_grad(to, WIDTH, dy, y, rows, WIDTH, ROWS, WIDTH))
+    row(k, "pool_rows_grad", "8 x 512", t, 0, 40.0 * ROWS * WIDTH);
+    free(x), free(d), free(y), free(dy);
+}
+
 void bench_swiglu_grad(const struct kernels *k)
 {
     float *g = floats(N), *u = floats(N), *dh = floats(N), *dg = floats(N), *du = floats(N);

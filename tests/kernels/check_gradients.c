@@ -153,3 +153,106 @@ void check_swiglu_grad(struct check *c)
         check_reset(c);
     }
 }
+
+/* The derivative along a direction by differences, in double, of what sinkhorn and pool_rows compute. */
+static void sinkhorn_double(double m[16], const double z[16], int iters, double eps)
+{
+    for (int j = 0; j < 4; j++) {
+        double sum = 0;
+        for (int k = 0; k < 4; k++) sum += m[4 * j + k] = exp(z[4 * j + k]);
+        for (int k = 0; k < 4; k++) m[4 * j + k] = m[4 * j + k] / sum + eps;
+    }
+    for (int i = 0; i < 2 * iters - 1; i++)
+        for (int l = 0; l < 4; l++) {
+            int step = i % 2 ? 1 : 4, at = i % 2 ? 4 * l : l;
+            double sum = eps;
+            for (int k = 0; k < 4; k++) sum += m[at + k * step];
+            for (int k = 0; k < 4; k++) m[at + k * step] /= sum;
+        }
+}
+
+/* Differences are off by 1e-9; the 4 iters roundings of every path, by less than 1e-4 of the largest
+ * gradient. */
+static void check_sinkhorn_grad_near(struct check *c, const float *d, const float *z, const float *got,
+                                     int iters)
+{
+    double largest = 0, wide[16];
+    for (int i = 0; i < 16; i++) largest = fmax(largest, fabs((double)d[i]));
+    for (int i = 0; i < 16; i++) {
+        double sum = 0, h = 1e-5, up[16], down[16];
+        for (int j = 0; j < 16; j++) wide[j] = (double)z[j] + (j == i ? h : 0);
+        sinkhorn_double(up, wide, iters, (double)1e-6f);
+        wide[i] -= 2 * h;
+        sinkhorn_double(down, wide, iters, (double)1e-6f);
+        for (int j = 0; j < 16; j++) sum += (double)d[j] * (up[j] - down[j]) / (2 * h);
+        if (!(fabs((double)got[i] - sum) <= 1e-4 * largest))
+            check_fail(c, 0, "sinkhorn_grad: %a, by differences %a", (double)got[i], sum);
+    }
+}
+
+void check_sinkhorn_grad(struct check *c)
+{
+    for (int i = 0; i < 90; i++) {
+        int n = i < 40 ? i + 1 : check_int(c, 1, 100),
+            iters = i % 3 ? 20 : check_int(c, 1, SINKHORN_MAX_ITERS);
+        size_t stride = (size_t)check_int(c, 16, 24), count = (size_t)(n - 1) * stride + 16;
+        enum numbers numbers = i % 2 ? NUMBERS_NORMAL : (enum numbers)(i / 2 % NUMBERS_COUNT);
+        float *z = check_floats(c, count, numbers), *d = check_floats(c, count, numbers), *want = NULL;
+        for (int l = 0; l < c->n_levels; l++) {
+            float *got = check_copy(c, d, count * sizeof *d);
+            c->level[l].sinkhorn_grad(got, z, stride, n, iters, 1e-6f);
+            if (l == 0) want = got;
+            check_same(c, l, got, want, count, numbers_names[numbers]);
+        }
+        if (numbers == NUMBERS_NORMAL) check_sinkhorn_grad_near(c, d, z, want, iters);
+        check_reset(c);
+    }
+}
+
+enum { MAX_ROWS = 40 };
+
+static void check_pool_grad_near(struct check *c, const float *dy, const float *const *rows, size_t gate,
+                                 float *const *got, size_t d_gate, int n_rows, int dim)
+{
+    for (int j = 0; j < dim; j++) {
+        double top = -INFINITY, total = 0, y = 0;
+        for (int i = 0; i < n_rows; i++) top = fmax(top, (double)rows[i][gate + (size_t)j]);
+        for (int i = 0; i < n_rows; i++) total += exp((double)rows[i][gate + (size_t)j] - top);
+        for (int i = 0; i < n_rows; i++)
+            y += exp((double)rows[i][gate + (size_t)j] - top) / total * (double)rows[i][j];
+        for (int i = 0; i < n_rows; i++) {
+            double p = exp((double)rows[i][gate + (size_t)j] - top) / total, d = (double)dy[j],
+                   dz = p * ((double)rows[i][j] - y) * d, bound = (120 + n_rows) * u * fabs(d);
+            if (!(fabs((double)got[i][j] - p * d) <= bound * p + 1e-40) ||
+                !(fabs((double)got[i][d_gate + (size_t)j] - dz) <=
+                  bound * p * (fabs((double)rows[i][j]) + 6) + 1e-40))
+                check_fail(c, 0, "pool_rows_grad: %a %a, in double %a %a", (double)got[i][j],
+                           (double)got[i][d_gate + (size_t)j], p * d, dz);
+        }
+    }
+}
+
+void check_pool_rows_grad(struct check *c)
+{
+    for (int i = 0; i < 100; i++) {
+        int n_rows = check_int(c, 1, i % 4 ? 8 : MAX_ROWS), dim = i < 60 ? i + 1 : check_int(c, 1, 300);
+        size_t gate = (size_t)dim + (size_t)check_int(c, 0, 5),
+               d_gate = (size_t)dim + (size_t)check_int(c, 0, 5);
+        enum numbers numbers = (enum numbers)(i % NUMBERS_COUNT);
+        const float *rows[MAX_ROWS], *dy = check_floats(c, (size_t)dim, numbers);
+        float *want[MAX_ROWS], *y = check_out(c, (size_t)dim);
+        size_t count = d_gate + (size_t)dim;
+        float *all = check_floats(c, (size_t)n_rows * (gate + (size_t)dim), numbers);
+        for (int r = 0; r < n_rows; r++) rows[r] = all + (size_t)r * (gate + (size_t)dim);
+        c->level[0].pool_rows(y, rows, gate, n_rows, dim);
+        for (int l = 0; l < c->n_levels; l++) {
+            float *got[MAX_ROWS], *out = check_out(c, (size_t)n_rows * count);
+            for (int r = 0; r < n_rows; r++) got[r] = out + (size_t)r * count;
+            c->level[l].pool_rows_grad(got, d_gate, dy, y, rows, gate, n_rows, dim);
+            for (int r = 0; r < n_rows && l == 0; r++) want[r] = got[r];
+            check_same(c, l, out, want[0], (size_t)n_rows * count, numbers_names[numbers]);
+        }
+        if (numbers == NUMBERS_NORMAL) check_pool_grad_near(c, dy, rows, gate, want, d_gate, n_rows, dim);
+        check_reset(c);
+    }
+}
