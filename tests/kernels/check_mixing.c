@@ -101,7 +101,7 @@ static void check_pool_near(struct check *c, const float *const *rows, size_t ga
                             const float *got)
 {
     for (int k = 0; k < dim; k++) {
-        double top = -INFINITY, total = 0, sum = 0, magnitude = 0;
+        double top = -HUGE_VAL, total = 0, sum = 0, magnitude = 0;
         for (int i = 0; i < n; i++) top = fmax(top, (double)rows[i][gate + (size_t)k]);
         for (int i = 0; i < n; i++) {
             double e = exp((double)rows[i][gate + (size_t)k] - top);
