@@ -169,6 +169,7 @@ int answer_generate(struct answer *a, const struct token_list *prompt, struct er
     struct generate_options g = {
         .format = a->format,
         .starts_thinking = a->format && chat_starts_thinking(a->format, !a->options->no_think),
+        .no_calls = true,
         .sampler = a->sampler,
         .max_tokens = a->options->max_tokens,
         .n_draft = a->options->n_draft,

@@ -79,6 +79,10 @@ int chat_render(const struct chat_format *f, const struct tokenizer *t, const st
  * words for. */
 int chat_render_request(const struct chat_format *f, const struct tokenizer *t, const struct chat_request *q,
                         struct token_list *out, struct error *err);
+/* Appends the ids that a call begins with in this format, up to its name, or with it when name is not empty:
+ * what an answer is forced to begin with. STATUS_UNSUPPORTED when the format has no calls. */
+int chat_call_opening(const struct chat_format *f, const struct tokenizer *t, struct str name,
+                      struct token_list *out, struct error *err);
 /* True when a rendered prompt of this format ends inside a think block. f may be NULL. */
 bool chat_starts_thinking(const struct chat_format *f, bool think);
 
@@ -121,6 +125,10 @@ struct chat_usage {
 struct generate_options {
     const struct chat_format *format; /* NULL: raw completion, only the tokenizer's EOS stops */
     bool starts_thinking;             /* the prompt ended inside a think block */
+    bool no_calls; /* no tools were shown: text that looks like a call of a format without a mark of its own
+                      stays text */
+    const int32_t *forced; /* tokens that the answer begins with, behind its reasoning if there is any */
+    int n_forced;
     struct sampler_options sampler;
     int max_tokens; /* <= 0: until the context is full */
     const struct str

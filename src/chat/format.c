@@ -3,14 +3,25 @@
 #include "chat/format.h"
 
 #include "base/utf8.h"
+#include "chat/dsml.h"
 
 enum { PROMPT_MAX_BYTES = 256 << 20 };
 
 /* In the order of recognition: a variant stands before what it is a variant of. */
 const struct chat_format *const chat_formats[] = {
-    &format_deepseek_v41, &format_deepseek_v4, &format_deepseek_v4_0731, &format_qwq,
-    &format_qwen3,        &format_chatml,      &format_deepseek_r1,      &format_deepseek_v3,
-    &format_llama31,      &format_llama3,      &format_llama2,           NULL,
+    &format_deepseek_v41,
+    &format_deepseek_v4,
+    &format_deepseek_v4_0731,
+    &format_qwq,
+    &format_qwen3,
+    &format_qwen25,
+    &format_chatml,
+    &format_deepseek_r1,
+    &format_deepseek_v3,
+    &format_llama31,
+    &format_llama3,
+    &format_llama2,
+    NULL,
 };
 
 const char *chat_format_name(const struct chat_format *f)
@@ -201,6 +212,34 @@ int chat_render_request(const struct chat_format *f, const struct tokenizer *t, 
     int rc = render(&p, q);
     buf_free(&p.text);
     return rc;
+}
+
+int chat_call_opening(const struct chat_format *f, const struct tokenizer *t, struct str name,
+                      struct token_list *out, struct error *err)
+{
+    if (!f || !f->has_tools || (!f->dsml && !f->tagged_calls))
+        return error_set(err, STATUS_UNSUPPORTED, "chat format %s: calls cannot be asked for",
+                         chat_format_name(f));
+    struct prompt p = {.f = f, .t = t, .out = out, .err = err};
+    buf_init(&p.text, PROMPT_MAX_BYTES);
+    if (f->dsml) {
+        prompt_puts(&p, "\n\n<");
+        prompt_control(&p, DSML_MARK);
+        prompt_puts(&p, f->dsml->block);
+        prompt_puts(&p, ">\n<");
+        prompt_control(&p, DSML_MARK);
+        prompt_puts(&p, f->dsml->invoke);
+        prompt_puts(&p, " name=\"");
+        prompt_text(&p, name);
+        if (name.n) prompt_puts(&p, "\">\n");
+    } else {
+        prompt_puts(&p, "<tool_call>\n{\"name\": \"");
+        prompt_text(&p, name);
+        if (name.n) prompt_puts(&p, "\", \"arguments\": ");
+    }
+    flush_text(&p);
+    buf_free(&p.text);
+    return p.rc;
 }
 
 int chat_render(const struct chat_format *f, const struct tokenizer *t, const struct chat_message *messages,

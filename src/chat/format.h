@@ -31,13 +31,14 @@ struct chat_format {
     enum think_rule think;
     bool plain_text;                 /* no added token is recognised in text, whatever its declaration says */
     bool has_tools;                  /* knows tools, tool results and calls, reasoning in the history */
-    const struct dsml_dialect *dsml; /* how calls are spelled in the output; NULL: the output has none */
+    const struct dsml_dialect *dsml; /* calls in the output are spelled so; NULL: otherwise or not at all */
+    bool tagged_calls;               /* calls in the output are JSON between tags (tagged.h) */
     void (*render)(struct prompt *p, const struct chat_request *q);
 };
 
-extern const struct chat_format format_chatml, format_qwen3, format_qwq, format_llama3, format_llama31,
-    format_llama2, format_deepseek_v3, format_deepseek_r1, format_deepseek_v4, format_deepseek_v4_0731,
-    format_deepseek_v41;
+extern const struct chat_format format_chatml, format_qwen25, format_qwen3, format_qwq, format_llama3,
+    format_llama31, format_llama2, format_deepseek_v3, format_deepseek_r1, format_deepseek_v4,
+    format_deepseek_v4_0731, format_deepseek_v41;
 
 /* The prompt under construction: control tokens and text. Neighbouring texts are tokenized as one, since a
  * token may span the place where they meet; control tokens are hard boundaries. */

@@ -20,7 +20,7 @@ static void send_arguments(struct output *o)
 {
     if (o->arguments.n && !o->arguments.failed)
         o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_ARGUMENTS,
-                                                 .call = o->dsml.n_calls,
+                                                 .call = o->call,
                                                  .text = buf_view(&o->arguments)});
     o->arguments.n = 0;
 }
@@ -31,6 +31,7 @@ static void on_dsml_call(void *ctx, int call, struct str name)
     struct output *o = ctx;
     release(o, 0);
     send_ready(o);
+    o->call = call;
     o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_CALL, .call = call, .text = name});
 }
 
@@ -99,11 +100,14 @@ int output_init(struct output *o, const struct tokenizer *t, const struct genera
     buf_init(&o->ready, OUTPUT_MAX_BYTES);
     buf_init(&o->arguments, OUTPUT_MAX_BYTES);
     o->mark_id = -1;
-    o->has_calls = f && f->dsml;
-    if (o->has_calls) {
+    const struct dsml_events events = {on_dsml_text, on_dsml_call, on_dsml_arguments, on_dsml_call_end, o};
+    if (f && f->dsml) {
+        o->calls = CALLS_DSML;
         if (t) o->mark_id = tokenizer_find(t, STR(DSML_MARK));
-        dsml_init(&o->dsml,
-                  (struct dsml_events){on_dsml_text, on_dsml_call, on_dsml_arguments, on_dsml_call_end, o});
+        dsml_init(&o->dsml, events);
+    } else if (f && f->tagged_calls && !options->no_calls) {
+        o->calls = CALLS_TAGGED;
+        tagged_init(&o->tagged, events);
     }
     return STATUS_OK;
 }
@@ -115,6 +119,7 @@ void output_free(struct output *o)
     buf_free(&o->ready);
     buf_free(&o->arguments);
     dsml_free(&o->dsml);
+    tagged_free(&o->tagged);
 }
 
 bool output_is_thinking(const struct output *o)
@@ -216,6 +221,17 @@ static void feed_text(struct output *o, char c)
     o->stop = CHAT_STOP_STRING;
 }
 
+/* A byte of the answer, on its way through the parser of calls. */
+static void feed_answer(struct output *o, char c)
+{
+    if (o->calls == CALLS_DSML)
+        dsml_feed(&o->dsml, c);
+    else if (o->calls == CALLS_TAGGED)
+        tagged_feed(&o->tagged, c);
+    else
+        feed_text(o, c);
+}
+
 /* Nothing but white space so far. If no think block opens, it was the beginning of the answer. */
 static void feed_start(struct output *o, char c)
 {
@@ -234,11 +250,7 @@ static void feed_start(struct output *o, char c)
     buf_init(&o->held, OUTPUT_MAX_BYTES);
     o->n_blank = 0;
     o->state = OUTPUT_TEXT;
-    for (size_t i = 0; i < begun.n && o->state == OUTPUT_TEXT; i++)
-        if (o->has_calls)
-            dsml_feed(&o->dsml, begun.p[i]);
-        else
-            feed_text(o, begun.p[i]);
+    for (size_t i = 0; i < begun.n && o->state == OUTPUT_TEXT; i++) feed_answer(o, begun.p[i]);
     buf_free(&begun);
 }
 
@@ -250,10 +262,8 @@ static void feed(struct output *o, struct str text)
             feed_start(o, text.p[i]);
         else if (output_is_thinking(o))
             feed_think(o, text.p[i]);
-        else if (o->has_calls)
-            dsml_feed(&o->dsml, text.p[i]);
         else
-            feed_text(o, text.p[i]);
+            feed_answer(o, text.p[i]);
     }
 }
 
@@ -272,8 +282,11 @@ static void finish(struct output *o, enum chat_stop reason)
     if (o->state == OUTPUT_DONE) return;
     feed_rest_of_character(o);
     if (o->state == OUTPUT_DONE) return; /* the last character completed a stop string */
-    if (o->has_calls && !output_is_thinking(o)) {
-        dsml_end(&o->dsml, reason == CHAT_STOP_END);
+    if (o->calls != CALLS_NONE && !output_is_thinking(o)) {
+        if (o->calls == CALLS_DSML)
+            dsml_end(&o->dsml, reason == CHAT_STOP_END);
+        else
+            tagged_end(&o->tagged, reason == CHAT_STOP_END);
         send_arguments(o);
         if (o->state == OUTPUT_DONE) return;
     }
@@ -333,6 +346,7 @@ int output_end(struct output *o, enum chat_stop reason, struct error *err)
     finish(o, reason);
     if (o->decoded.failed || o->held.failed || o->ready.failed || o->arguments.failed)
         return error_set(err, STATUS_NOMEM, "chat output: no memory for a piece of text");
-    o->on_event(o->ctx, &(struct chat_event){.type = CHAT_EVENT_STOP, .stop = o->stop, .text = o->stop_string});
+    o->on_event(o->ctx,
+                &(struct chat_event){.type = CHAT_EVENT_STOP, .stop = o->stop, .text = o->stop_string});
     return STATUS_OK;
 }

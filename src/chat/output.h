@@ -8,6 +8,7 @@
 #define FATHOM_CHAT_OUTPUT_H
 
 #include "chat/dsml.h"
+#include "chat/tagged.h"
 #include "chat/format.h"
 
 enum { OUTPUT_MAX_STOPS = 64, OUTPUT_MAX_STOP_BYTES = 1024 };
@@ -39,10 +40,12 @@ struct output {
     struct buf decoded; /* scratch: the text of one token */
     struct buf held;    /* may still become a tag, a stop string, or newlines to drop */
     size_t n_blank; /* white space or newlines at the beginning of held, counted so as not to be read again */
-    struct buf ready; /* decided, not yet sent */
-    bool has_calls;   /* the format writes calls as DSML: the answer passes through its parser */
-    int32_t mark_id;  /* the token that is DSML's marker; -1: text */
+    struct buf ready;                                    /* decided, not yet sent */
+    enum { CALLS_NONE, CALLS_DSML, CALLS_TAGGED } calls; /* which parser the answer passes through */
+    int call;                                            /* in work */
+    int32_t mark_id;                                     /* the token that is DSML's marker; -1: text */
     struct dsml dsml;
+    struct tagged tagged;
     struct buf arguments; /* of the call in work, not yet sent */
 };
 

@@ -58,9 +58,13 @@ void chat_turn_close(struct chat_turn *turn)
 int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *history, int n, int n_ctx,
                    int32_t *id, bool *go_on, struct error *err)
 {
-    float logprob;
-    int rc = sampler_pick(turn->sampler, logits, history, n, id, &logprob, err);
-    if (rc != STATUS_OK) return rc;
+    float logprob = 0;
+    if (turn->n_forced < turn->o->n_forced && !output_is_thinking(&turn->output)) {
+        *id = turn->o->forced[turn->n_forced++];
+    } else {
+        int rc = sampler_pick(turn->sampler, logits, history, n, id, &logprob, err);
+        if (rc != STATUS_OK) return rc;
+    }
     turn->n_generated++;
     turn->n_thinking += output_is_thinking(&turn->output) && *id != turn->output.think_close_id;
     if (turn->o->on_token) turn->o->on_token(turn->o->ctx, *id, logprob, logits);

@@ -12,8 +12,8 @@ struct chat_turn {
     struct sampler *guesser; /* speculative decoding: draws what sampler is about to draw */
     struct logit_bias *bias; /* the caller's, then -INFINITY for each row without a token */
     struct output output;
-    enum chat_stop stop; /* unless the parser ends the answer itself */
-    int n_generated, n_thinking;
+    enum chat_stop stop;                   /* unless the parser ends the answer itself */
+    int n_generated, n_thinking, n_forced; /* so far */
 };
 
 #endif

@@ -138,11 +138,7 @@ static bool read_tools(struct intake *in)
         if (!take_text(in->p, at.text, tool, "type", &type)) return false;
         if (!str_is(type, "custom")) continue; /* tools that a hosted service would run */
         struct str name = node_text(node_get(tool, "name"));
-        if (name.n < 1 || name.n > 128)
-            return problem_set(in->p, 400, NULL, at.text, "%s.name must have 1 to 128 characters", at.text);
-        if (in->n_tools >= LIMIT_TOOLS)
-            return problem_set(in->p, 400, NULL, "tools", "at most %d tools are read", LIMIT_TOOLS);
-        if (!in->tools && !(in->tools = intake_alloc(in, LIMIT_TOOLS, sizeof *in->tools))) return false;
+        if (!intake_check_tool(in, name, at.text)) return false;
         struct buf function;
         struct json_writer w;
         buf_init(&function, LIMIT_BODY_BYTES * 2u);
@@ -154,7 +150,7 @@ static bool read_tools(struct intake *in)
         if (description) json_key(&w, "description"), json_str(&w, node_text(description));
         if (schema) json_key(&w, "parameters"), json_value_raw(&w, intake_json(in, schema));
         json_close(&w, '}');
-        in->tools[in->n_tools++] = intake_copy(in, &function);
+        intake_add_tool(in, name, intake_copy(in, &function));
         buf_free(&function);
     }
     return !in->p->status;

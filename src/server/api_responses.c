@@ -159,7 +159,7 @@ static bool add_function(struct intake *in, const struct node *tool, struct str 
     else if (parameters)
         json_key(&w, "parameters"), json_value_raw(&w, intake_json(in, parameters));
     json_close(&w, '}');
-    in->tools[in->n_tools++] = intake_copy(in, &function);
+    intake_add_tool(in, name, intake_copy(in, &function));
     buf_free(&function);
     return !in->p->status;
 }
@@ -174,11 +174,7 @@ static bool read_tool(struct intake *in, struct responses_own *own, const char *
         return false;
     bool custom = str_is(type, "custom");
     if (!custom && !str_is(type, "function")) return true; /* tools that a hosted service would run */
-    if (name.n < 1 || name.n > 128)
-        return problem_set(in->p, 400, NULL, place, "%s.name must have 1 to 128 characters", place);
-    if (in->n_tools >= LIMIT_TOOLS)
-        return problem_set(in->p, 400, NULL, "tools", "at most %d tools are read", LIMIT_TOOLS);
-    if (!in->tools && !(in->tools = intake_alloc(in, LIMIT_TOOLS, sizeof *in->tools))) return false;
+    if (!intake_check_tool(in, name, place)) return false;
     if (space.n) name = responses_join_name(in, space, name);
     if (custom) responses_add_custom(own, name);
     return add_function(in, tool, name, custom);

@@ -156,20 +156,32 @@ struct str intake_json(struct intake *in, const struct node *n)
     return copy;
 }
 
-bool intake_tool(struct intake *in, const struct node *function, const char *place)
+bool intake_check_tool(struct intake *in, struct str name, const char *place)
 {
-    struct str name = STR("");
-    const struct node *parameters;
-    if (!take_text(in->p, place, function, "name", &name) ||
-        !take_object(in->p, place, function, "parameters", &parameters))
-        return false;
     if (name.n < 1 || name.n > 128)
         return problem_set(in->p, 400, NULL, place, "%s.name must have 1 to 128 characters", place);
     if (in->n_tools >= LIMIT_TOOLS)
         return problem_set(in->p, 400, NULL, "tools", "at most %d tools are read", LIMIT_TOOLS);
-    if (!in->tools && !(in->tools = intake_alloc(in, LIMIT_TOOLS, sizeof *in->tools))) return false;
-    in->tools[in->n_tools++] = intake_json(in, function);
-    return !in->p->status;
+    return true;
+}
+
+bool intake_add_tool(struct intake *in, struct str name, struct str function)
+{
+    if (!in->tools) in->tools = intake_alloc(in, LIMIT_TOOLS, sizeof *in->tools);
+    if (!in->tool_names) in->tool_names = intake_alloc(in, LIMIT_TOOLS, sizeof *in->tool_names);
+    if (in->p->status) return false;
+    in->tool_names[in->n_tools] = name;
+    in->tools[in->n_tools++] = function;
+    return true;
+}
+
+bool intake_tool(struct intake *in, const struct node *function, const char *place)
+{
+    struct str name = STR("");
+    const struct node *parameters;
+    return take_text(in->p, place, function, "name", &name) &&
+           take_object(in->p, place, function, "parameters", &parameters) &&
+           intake_check_tool(in, name, place) && intake_add_tool(in, name, intake_json(in, function));
 }
 
 /* ---- common members ---- */
@@ -303,7 +315,11 @@ static bool check_tools(struct intake *in)
     if (in->n_tools == 0)
         return problem_set(in->p, 400, NULL, "tool_choice",
                            "tool_choice asks for a call, but there are no tools");
-    return true;
+    if (in->forced.n == 0) return true;
+    for (size_t i = 0; i < in->n_tools; i++)
+        if (str_equal(in->tool_names[i], in->forced)) return true;
+    return problem_set(in->p, 400, NULL, "tool_choice", "tool_choice: no tool is called \"%.*s\"",
+                       (int)(in->forced.n < 80 ? in->forced.n : 80), in->forced.p);
 }
 
 bool intake_render_ids(struct intake *in, struct token_list *ids)
@@ -350,6 +366,7 @@ bool intake_render(struct intake *in, struct task *t)
     for (int i = 0; i < t->n_choices; i++) {
         struct job *job = &t->choices[i].job;
         job->options.starts_thinking = starts_thinking;
+        job->options.no_calls = in->n_tools == 0;
         for (size_t k = 0; k < ids.n; k++)
             if (token_list_push(&job->prompt, ids.ids[k], &err) != STATUS_OK) {
                 problem_set(in->p, 500, NULL, NULL, "%s", err.text);
@@ -357,5 +374,9 @@ bool intake_render(struct intake *in, struct task *t)
             }
     }
     token_list_free(&ids);
+    if (in->must_call && !in->p->status &&
+        chat_call_opening(in->server->o.format, in->server->tokenizer, in->forced, &t->forced, &err) !=
+            STATUS_OK)
+        problem_set(in->p, 400, NULL, "tool_choice", "%s", err.text);
     return !in->p->status;
 }

@@ -16,8 +16,8 @@ struct intake {
     struct chat_message *messages;
     size_t n_messages, cap_messages;
     struct chat_call *calls_in_work; /* of the last message */
-    struct str *tools;
-    size_t n_tools, cap_tools;
+    struct str *tools, *tool_names;
+    size_t n_tools;
     bool think;
     enum chat_effort effort;
     int effort_percent;
@@ -43,6 +43,10 @@ bool intake_content(struct intake *in, const char *place, const struct node *con
 bool intake_parts(struct intake *in, const char *place, const struct node *parts, struct str *out);
 struct str intake_join(struct intake *in, struct str a,
                        struct str b); /* by two newlines; empty texts leave none */
+/* A tool in three steps, for APIs that spell them otherwise: may there be one of this name; and its function
+ * object as models are shown it. */
+bool intake_check_tool(struct intake *in, struct str name, const char *place);
+bool intake_add_tool(struct intake *in, struct str name, struct str function);
 /* A tool's function object. */
 bool intake_tool(struct intake *in, const struct node *function, const char *place);
 struct str intake_json(struct intake *in, const struct node *n);

@@ -96,6 +96,7 @@ void task_close(struct task *t)
     free(t->choices);
     free(t->stops);
     free(t->bias);
+    token_list_free(&t->forced);
     buf_free(&t->texts);
     exchange_release(t->x);
     free(t);
@@ -117,6 +118,8 @@ static int submit_next(struct task *t, struct error *err)
     c->n_prompt = (int)c->job.prompt.n;
     c->job.options.stop = t->stops;
     c->job.options.n_stop = t->n_stops;
+    c->job.options.forced = t->forced.ids;
+    c->job.options.n_forced = (int)t->forced.n;
     c->job.options.sampler.bias = t->bias;
     c->job.options.sampler.n_bias = t->n_bias;
     if (t->n_top >= 0) c->job.options.on_token = on_token;

@@ -81,6 +81,7 @@ struct task {
     atomic_bool cut;     /* one of the choices is over although the model would go on */
     struct str *stops;   /* owned, with their bytes, by texts */
     size_t n_stops;
+    struct token_list forced; /* what the answer begins with */
     struct logit_bias *bias;
     size_t n_bias;
     struct buf texts; /* stop strings */

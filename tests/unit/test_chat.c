@@ -250,10 +250,10 @@ static void formats_are_chosen_and_checked(void **state)
     assert_int_equal(chat_format_choose(&f, "qwen3", chatml, NULL, &err), STATUS_NOT_FOUND);
     assert_string_equal(err.text, "chat format qwen3 needs the token <think>, which the tokenizer lacks");
     assert_int_equal(chat_format_choose(&f, "chatlm", chatml, NULL, &err), STATUS_NOT_FOUND);
-    assert_string_equal(
-        err.text,
-        "chat format: expected one of deepseek-v4.1, deepseek-v4, deepseek-v4-0731, qwq, qwen3, chatml, deepseek-r1, deepseek-v3, llama3.1, llama3, "
-        "llama2, none; found chatlm");
+    assert_string_equal(err.text,
+                        "chat format: expected one of deepseek-v4.1, deepseek-v4, deepseek-v4-0731, qwq, "
+                        "qwen3, qwen2.5, chatml, deepseek-r1, deepseek-v3, llama3.1, llama3, "
+                        "llama2, none; found chatlm");
     tokenizer_close(chatml);
     tokenizer_close(deepseek);
     tokenizer_close(plain);
@@ -512,6 +512,102 @@ static void output_does_not_depend_on_cuts(void **state)
     }
 }
 
+/* ---- calls between tags ---- */
+
+/* Events as text: "text[name(arguments)]text". */
+static void spell_text(void *ctx, char c)
+{
+    buf_putc(ctx, c);
+}
+static void spell_call(void *ctx, int call, struct str name)
+{
+    (void)call;
+    buf_printf(ctx, "[%.*s(", STR_ARG(name));
+}
+static void spell_arguments(void *ctx, int call, struct str piece)
+{
+    (void)call;
+    buf_str(ctx, piece);
+}
+static void spell_end(void *ctx, int call)
+{
+    (void)call;
+    buf_puts(ctx, ")]");
+}
+
+static void calls_between_tags_are_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+        bool cut; /* the model was stopped */
+    } cases[] = {
+        {"Hello.\n", "Hello.\n", false},
+        {"A\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>", "A[f({\"x\": 1})]",
+         false},
+        {"<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>\n{\"arguments\":[2],\"name\":\"g\"}</"
+         "tool_call>\n",
+         "[f({})][g([2])]", false},
+        {"<tool_call>{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":1}\"}</tool_call>", "[f({\"x\":1})]", false},
+        {"<tool_call>{\"name\":\"f\",\"arguments\":{\"s\":\"</tool_call>\"}}</tool_call> end",
+         "[f({\"s\":\"</tool_call>\"})] end", false},
+        {"<tool_call>{\"name\":\"f\",\"arguments\":{}}", "[f({})]", false},
+        {"<tool_call>{\"name\":\"f\",\"arguments\":{}}", "<tool_call>{\"name\":\"f\",\"arguments\":{}}",
+         true},
+        {"<tool_call>nonsense</tool_call>", "<tool_call>nonsense</tool_call>", false},
+        {"<tool_call>{\"name\":5}</tool_call>", "<tool_call>{\"name\":5}</tool_call>", false},
+        {"<tool_call>{\"arguments\":{}}</tool_call>", "<tool_call>{\"arguments\":{}}</tool_call>", false},
+        {"a < b\n\n<tool", "a < b\n\n<tool", false},
+        {"<<tool_call>{\"name\":\"f\"}</tool_call>", "<[f({})]", false},
+        {"\n\n<tool_calls>", "\n\n<tool_calls>", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out;
+        struct tagged t;
+        buf_init(&out, 1 << 16);
+        tagged_init(&t, (struct dsml_events){spell_text, spell_call, spell_arguments, spell_end, &out});
+        for (const char *c = cases[i].in; *c; c++) tagged_feed(&t, *c);
+        tagged_end(&t, !cases[i].cut);
+        assert_string_equal(buf_cstr(&out), cases[i].out);
+        tagged_free(&t);
+        buf_free(&out);
+    }
+}
+
+/* A template with Qwen's literals in it: the words come from there. */
+static void qwen_is_shown_its_tools(void **state)
+{
+    (void)state;
+    static const char words[] = "{{- \"\\n\\n# Tools\\n\\nCall them:\\n<tools>\" }}{{- "
+                                "\"\\n</tools>\\n\\nWrite \\\"so\\\"<|im_end|>\\n\" }}"
+                                "{{- '<|im_start|>system\\nBe kind.<|im_end|>\\n' }}";
+    const struct str tools[] = {STR("{\"name\":\"f\",\"parameters\":{}}"), STR("{\"name\":\"g\"}")};
+    const struct chat_call calls[] = {{STR("1"), STR("f"), STR("{\"x\":1}")},
+                                      {STR("2"), STR("g"), STR("{}")}};
+    const struct chat_message messages[] = {
+        {.role = CHAT_USER, .content = STR("Hi")},
+        {.role = CHAT_ASSISTANT, .content = STR("Yes."), .calls = calls, .n_calls = 2},
+        {.role = CHAT_TOOL, .content = STR("one"), .call_id = STR("1")},
+        {.role = CHAT_TOOL, .content = STR("two"), .call_id = STR("2")},
+    };
+    struct chat_request q = {.messages = messages, .n = 4, .tools = tools, .n_tools = 2};
+    struct error err;
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    assert_int_equal(chat_render_text(format_named("qwen2.5"), str_from(words), &q, &out, &err), STATUS_OK);
+    assert_string_equal(
+        buf_cstr(&out),
+        "<|im_start|>system\nBe kind.\n\n# Tools\n\nCall them:\n<tools>"
+        "\n{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {}}}"
+        "\n{\"type\": \"function\", \"function\": {\"name\": \"g\"}}"
+        "\n</tools>\n\nWrite \"so\"<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes."
+        "\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>"
+        "\n<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call><|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\none\n</tool_response>\n<tool_response>\ntwo\n</tool_response>"
+        "<|im_end|>\n<|im_start|>assistant\n");
+    buf_free(&out);
+}
+
 /* Nothing may be held back that cannot become a tag, a stop string or newlines to drop. */
 static void text_is_sent_as_soon_as_it_is_certain(void **state)
 {
@@ -532,6 +628,7 @@ static void text_is_sent_as_soon_as_it_is_certain(void **state)
         const struct str stop = STR("STOP");
         record_init(&r);
         const struct generate_options options = {.format = format_named("qwen3"),
+                                                 .no_calls = true,
                                                  .starts_thinking = cases[i].starts_thinking,
                                                  .stop = &stop,
                                                  .n_stop = 1,
@@ -686,6 +783,8 @@ int main(void)
         cmocka_unit_test(messages_cannot_inject_control_tokens),
         cmocka_unit_test(conversations_must_end_with_the_user),
         cmocka_unit_test(output_does_not_depend_on_cuts),
+        cmocka_unit_test(calls_between_tags_are_found),
+        cmocka_unit_test(qwen_is_shown_its_tools),
         cmocka_unit_test(text_is_sent_as_soon_as_it_is_certain),
         cmocka_unit_test(tokens_become_events),
         cmocka_unit_test(raw_completion_keeps_its_first_space),
