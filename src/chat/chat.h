@@ -83,6 +83,8 @@ int chat_render_request(const struct chat_format *f, const struct tokenizer *t, 
  * what an answer is forced to begin with. STATUS_UNSUPPORTED when the format has no calls. */
 int chat_call_opening(const struct chat_format *f, const struct tokenizer *t, struct str name,
                       struct token_list *out, struct error *err);
+/* The format has a place in its prompts for the schema that the answer must follow. f may be NULL. */
+bool chat_shows_schema(const struct chat_format *f);
 /* True when a rendered prompt of this format ends inside a think block. f may be NULL. */
 bool chat_starts_thinking(const struct chat_format *f, bool think);
 
@@ -122,6 +124,14 @@ struct chat_usage {
     double prefill_s, decode_s;
 };
 
+/* What an answer may consist of, byte by byte. Reasoning is free. */
+struct chat_filter {
+    bool (*allows)(void *ctx, struct str bytes); /* they may follow what has been taken */
+    bool (*can_end)(void *ctx);                  /* the answer may end here */
+    void (*take)(void *ctx, struct str bytes);
+    void *ctx;
+};
+
 struct generate_options {
     const struct chat_format *format; /* NULL: raw completion, only the tokenizer's EOS stops */
     bool starts_thinking;             /* the prompt ended inside a think block */
@@ -129,6 +139,7 @@ struct generate_options {
                       stays text */
     const int32_t *forced; /* tokens that the answer begins with, behind its reasoning if there is any */
     int n_forced;
+    const struct chat_filter *filter; /* NULL: everything goes */
     struct sampler_options sampler;
     int max_tokens; /* <= 0: until the context is full */
     const struct str

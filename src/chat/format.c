@@ -34,6 +34,11 @@ bool chat_starts_thinking(const struct chat_format *f, bool think)
     return f && (f->think == THINK_ALWAYS || (f->think == THINK_SWITCHED && think));
 }
 
+bool chat_shows_schema(const struct chat_format *f)
+{
+    return f && f->dsml;
+}
+
 static bool template_matches(const struct chat_format *f, struct str chat_template)
 {
     if (!f->markers[0]) return false; /* releases that come without a template */

@@ -36,8 +36,11 @@ int chat_turn_open(struct chat_turn **out, const struct tokenizer *t, int n_voca
     turn->o = o;
     turn->n_vocab = n_vocab;
     turn->stop = CHAT_STOP_END;
+    turn->tokenizer = t;
     int rc = output_init(&turn->output, t, o, err);
     if (rc == STATUS_OK) rc = sampler_for(turn, t, err);
+    if (rc == STATUS_OK && o->filter && !(turn->allowed = malloc((size_t)n_vocab * sizeof *turn->allowed)))
+        rc = error_set(err, STATUS_NOMEM, "turn: no memory for %d logits", n_vocab);
     if (rc == STATUS_OK)
         *out = turn;
     else
@@ -52,7 +55,61 @@ void chat_turn_close(struct chat_turn *turn)
     sampler_close(turn->sampler);
     sampler_close(turn->guesser);
     free(turn->bias);
+    free(turn->allowed);
     free(turn);
+}
+
+/* ---- filtered answers ---- */
+
+static bool is_stop(const struct output *o, int32_t id)
+{
+    for (int i = 0; i < o->n_stop_ids; i++)
+        if (o->stop_ids[i] == id) return true;
+    return false;
+}
+
+static bool filter_allows(const struct chat_turn *turn, int32_t id)
+{
+    const struct chat_filter *f = turn->o->filter;
+    if (is_stop(&turn->output, id)) return f->can_end(f->ctx);
+    if (id == turn->output.think_open_id) return turn->output.state == OUTPUT_START;
+    enum token_kind kind = tokenizer_kind(turn->tokenizer, id);
+    struct str bytes = tokenizer_bytes(turn->tokenizer, id);
+    return (kind == TOKEN_NORMAL || kind == TOKEN_BYTE) && bytes.n > 0 && f->allows(f->ctx, bytes);
+}
+
+/* Chooses among what the filter allows. The whole vocabulary is looked at only when the free choice is not
+ * allowed: the distribution is the same, for a choice that is refused is made again among the others alone.
+ */
+static int pick_filtered(struct chat_turn *turn, const float *logits, const int32_t *history, int n,
+                         int32_t *id, float *logprob, struct error *err)
+{
+    const struct chat_filter *f = turn->o->filter;
+    int rc = sampler_pick(turn->sampler, logits, history, n, id, logprob, err);
+    if (rc != STATUS_OK) return rc;
+    if (!filter_allows(turn, *id)) {
+        bool first[256], any = false;
+        for (int c = 0; c < 256; c++) {
+            char byte = (char)c;
+            first[c] = f->allows(f->ctx, (struct str){&byte, 1});
+        }
+        for (int32_t i = 0; i < turn->n_vocab; i++) {
+            struct str bytes = tokenizer_bytes(turn->tokenizer, i);
+            bool ok = (bytes.n == 0 || first[(unsigned char)bytes.p[0]] || is_stop(&turn->output, i) ||
+                       i == turn->output.think_open_id) &&
+                      filter_allows(turn, i);
+            turn->allowed[i] = ok ? logits[i] : -INFINITY;
+            any |= ok;
+        }
+        if (!any)
+            return error_set(err, STATUS_UNSUPPORTED,
+                             "no token of the vocabulary can follow in the form that the answer must have");
+        rc = sampler_pick(turn->sampler, turn->allowed, history, n, id, logprob, err);
+        if (rc != STATUS_OK) return rc;
+    }
+    if (!is_stop(&turn->output, *id) && *id != turn->output.think_open_id)
+        f->take(f->ctx, tokenizer_bytes(turn->tokenizer, *id));
+    return STATUS_OK;
 }
 
 int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *history, int n, int n_ctx,
@@ -62,7 +119,9 @@ int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *h
     if (turn->n_forced < turn->o->n_forced && !output_is_thinking(&turn->output)) {
         *id = turn->o->forced[turn->n_forced++];
     } else {
-        int rc = sampler_pick(turn->sampler, logits, history, n, id, &logprob, err);
+        bool filtered = turn->o->filter && !output_is_thinking(&turn->output);
+        int rc = filtered ? pick_filtered(turn, logits, history, n, id, &logprob, err)
+                          : sampler_pick(turn->sampler, logits, history, n, id, &logprob, err);
         if (rc != STATUS_OK) return rc;
     }
     turn->n_generated++;

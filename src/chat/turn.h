@@ -11,6 +11,8 @@ struct chat_turn {
     struct sampler *sampler;
     struct sampler *guesser; /* speculative decoding: draws what sampler is about to draw */
     struct logit_bias *bias; /* the caller's, then -INFINITY for each row without a token */
+    const struct tokenizer *tokenizer;
+    float *allowed; /* (n_vocab), with a filter: logits of what it allows */
     struct output output;
     enum chat_stop stop;                   /* unless the parser ends the answer itself */
     int n_generated, n_thinking, n_forced; /* so far */

@@ -489,17 +489,8 @@ static bool chat_task(struct intake *in, struct task *t)
            intake_stops(in, t, "stop") && openai_read_max_tokens(in, t, key, 0, 1) && read_logprobs(in, t) &&
            take_bool(in->p, "", in->root, "parallel_tool_calls", &t->parallel_calls) &&
            read_conversation(in) &&
-           openai_read_response_format(in, node_get(in->root, "response_format"), "response_format") &&
+           intake_format(in, node_get(in->root, "response_format"), "response_format") &&
            intake_render(in, t);
-}
-
-bool openai_read_response_format(struct intake *in, const struct node *format, const char *place)
-{
-    if (in->p->status || !format) return !in->p->status;
-    struct str type = node_text(node_get(format, "type"));
-    if (str_is(type, "text")) return true;
-    return problem_set(in->p, 400, NULL, place,
-                       "%s: only type \"text\" is supported; ask for JSON in the prompt", place);
 }
 
 void handle_chat(struct server *s, struct exchange *x)

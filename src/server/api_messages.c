@@ -187,11 +187,8 @@ static bool read_thinking(struct intake *in)
         !take_object(in->p, "", in->root, "output_config", &output))
         return false;
     if (str_is(node_text(node_get(thinking, "type")), "disabled")) in->think = false;
-    const struct node *format = node_get(output, "format");
-    if (format && !str_is(node_text(node_get(format, "type")), "text"))
-        return problem_set(in->p, 400, NULL, "output_config.format",
-                           "output_config.format: only text is supported; ask for JSON in the prompt");
-    return intake_effort(in, node_get(output, "effort"), "output_config.effort");
+    return intake_effort(in, node_get(output, "effort"), "output_config.effort") &&
+           intake_format(in, node_get(output, "format"), "output_config.format");
 }
 
 static bool read_conversation(struct intake *in, struct task *t)

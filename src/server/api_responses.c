@@ -236,7 +236,7 @@ static bool read_conversation(struct intake *in, struct responses_own *own)
     own->summarises = node_get(reasoning, "summary");
     return read_tools(in, own) && openai_read_tool_choice(in, "tool_choice") &&
            intake_effort(in, node_get(reasoning, "effort"), "reasoning.effort") &&
-           openai_read_response_format(in, node_get(text, "format"), "text.format");
+           intake_format(in, node_get(text, "format"), "text.format");
 }
 
 static bool read_task(struct intake *in, struct task *t)

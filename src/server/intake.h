@@ -24,7 +24,8 @@ struct intake {
     /* What the answer must begin with: a call, of the named tool if forced is not empty. */
     bool must_call, no_tools;
     struct str forced;
-    struct str response_format; /* JSON schema for the prompt, or empty */
+    struct str response_format;   /* JSON schema for the prompt, or empty */
+    struct json_grammar *grammar; /* that the answer must follow, or NULL */
 };
 
 /* Parses the body of x. Close in every case. */
@@ -58,6 +59,8 @@ bool intake_sampling(struct intake *in, struct task *t);
 bool intake_stops(struct intake *in, struct task *t, const char *key);
 /* An effort word, or a number. */
 bool intake_effort(struct intake *in, const struct node *value, const char *place);
+/* {"type": "text" | "json_object" | "json_schema", ...}; NULL: as text. */
+bool intake_format(struct intake *in, const struct node *format, const char *place);
 /* Renders the conversation into each choice of t and sets what follows from it. */
 bool intake_render(struct intake *in, struct task *t);
 /* The same into a list alone. */

@@ -11,7 +11,6 @@ bool openai_read_tool_choice(struct intake *in, const char *key);
 /* At least min; 0 given means: read the prompt alone. */
 bool openai_read_max_tokens(struct intake *in, struct task *t, const char *key, int64_t otherwise,
                             int64_t min);
-bool openai_read_response_format(struct intake *in, const struct node *format, const char *place);
 void openai_write_usage(struct json_writer *w, const struct task *t);
 const char *openai_finish_reason(const struct choice *c);
 void openai_fail(struct task *t, const struct problem *p, struct buf *out); /* an error within a stream */

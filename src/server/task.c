@@ -86,6 +86,8 @@ void task_close(struct task *t)
             buf_free(&c->calls[k].name);
             buf_free(&c->calls[k].arguments);
         }
+        free(c->machine);
+        free(c->scratch);
         free(c->calls);
         free(c->tokens);
         buf_free(&c->thinking);
@@ -97,6 +99,7 @@ void task_close(struct task *t)
     free(t->stops);
     free(t->bias);
     token_list_free(&t->forced);
+    json_grammar_free(t->grammar);
     buf_free(&t->texts);
     exchange_release(t->x);
     free(t);
@@ -106,6 +109,41 @@ static void release(struct task *t)
 {
     /* acq_rel: the last one sees what the others wrote */
     if (atomic_fetch_sub_explicit(&t->n_holders, 1, memory_order_acq_rel) == 1) task_close(t);
+}
+
+/* ---- answers in a form ---- */
+
+static bool filter_allows(void *ctx, struct str bytes)
+{
+    struct choice *c = ctx;
+    return json_machine_accepts(c->machine, bytes, c->scratch);
+}
+
+static bool filter_can_end(void *ctx)
+{
+    const struct choice *c = ctx;
+    return json_machine_can_end(c->machine);
+}
+
+static void filter_take(void *ctx, struct str bytes)
+{
+    struct choice *c = ctx;
+    json_machine_feed(c->machine, bytes);
+}
+
+bool task_set_grammar(struct task *t, struct json_grammar *g, struct problem *p)
+{
+    t->grammar = g;
+    for (int i = 0; i < t->n_choices; i++) {
+        struct choice *c = &t->choices[i];
+        c->machine = malloc(sizeof *c->machine);
+        c->scratch = malloc(sizeof *c->scratch);
+        if (!c->machine || !c->scratch) return problem_set(p, 500, NULL, NULL, "no memory for the schema");
+        json_machine_init(c->machine, g);
+        c->filter = (struct chat_filter){filter_allows, filter_can_end, filter_take, c};
+        c->job.options.filter = &c->filter;
+    }
+    return true;
 }
 
 /* ---- submission ---- */

@@ -8,6 +8,7 @@
 
 #include "server/body.h"
 #include "server/http.h"
+#include "server/schema.h"
 #include "server/limits.h"
 #include "server/scheduler.h"
 #include "server/server.h"
@@ -30,6 +31,8 @@ struct scored_token {
 };
 
 struct choice {
+    struct json_machine *machine, *scratch; /* NULL: the answer is free */
+    struct chat_filter filter;
     struct task *task;
     int index;
     struct job job;
@@ -81,7 +84,8 @@ struct task {
     atomic_bool cut;     /* one of the choices is over although the model would go on */
     struct str *stops;   /* owned, with their bytes, by texts */
     size_t n_stops;
-    struct token_list forced; /* what the answer begins with */
+    struct json_grammar *grammar; /* that answers follow, NULL: none */
+    struct token_list forced;     /* what the answer begins with */
     struct logit_bias *bias;
     size_t n_bias;
     struct buf texts; /* stop strings */
@@ -91,6 +95,8 @@ struct task *task_open(struct server *s, struct exchange *x, const struct api *a
                        int n_choices, struct problem *p);
 /* For a task that was not submitted. Accepts NULL. */
 void task_close(struct task *t);
+/* Answers follow the grammar, which the task takes. */
+bool task_set_grammar(struct task *t, struct json_grammar *g, struct problem *p);
 /* Hands all choices over. On a problem the task is closed and nothing has been answered. */
 bool task_submit(struct task *t, struct problem *p);
 

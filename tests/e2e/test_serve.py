@@ -5,15 +5,19 @@
 import http.client
 import json
 import os
+import pathlib
+import random
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
-from harness import EMULATOR, FATHOM, GGUF, check_clean, main, refused, run
+from harness import EMULATOR, FATHOM, GGUF, TINY, Skip, check_clean, main, refused, run
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
 WAIT = 60
 
 
@@ -103,7 +107,7 @@ def events_of(text):
     events = []
     for block in text.decode().split("\n\n"):
         name, data = None, None
-        for line in block.splitlines():
+        for line in filter(None, block.split("\n")):
             if line.startswith("event: "):
                 name = line[7:]
             elif line.startswith("data: "):
@@ -227,7 +231,7 @@ def errors_have_each_api_s_shape(folder):
            ({**CHAT, "logit_bias": {"99999999": 1}}, "logit_bias"), ({**CHAT, "stream": "yes"}, "stream"), ({**CHAT, "tools": {}}, "tools"),
            ({**CHAT, "tools": [{"type": "function"}]}, "tools[0]"), ({**CHAT, "tool_choice": "perhaps"}, "tool_choice"),
            ({**CHAT, "tool_choice": "required"}, "tool_choice"), ({**CHAT, "reasoning_effort": "some"}, "reasoning_effort"),
-           ({**CHAT, "response_format": {"type": "yaml"}}, "response_format"), ({**CHAT, "seed": "x"}, "seed"),
+           ({**CHAT, "response_format": {"type": "yaml"}}, "response_format"), ({**CHAT, "response_format": {"type": "json_schema"}}, "response_format"), ({**CHAT, "seed": "x"}, "seed"),
            ({**CHAT, "thinking": {"type": "maybe"}}, "thinking.type")]
     for body, param in bad:
         e = s.post("/v1/chat/completions", body, code=400)["error"]
@@ -461,11 +465,196 @@ def start_failures_are_one_line(folder):
     refused("serve", "--slots", "0", says="slots", code=2)
 
 
+def answers_follow_their_form(folder):
+    s = server()
+    schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "n": {"type": "integer", "minimum": 1, "maximum": 9},
+                                               "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1, "maxItems": 3}},
+              "required": ["name", "n", "tags"], "additionalProperties": False}
+    for seed in range(6):
+        body = {**CHAT, "max_tokens": 400, "temperature": 1.5, "seed": seed, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+        choice = s.post("/v1/chat/completions", body)["choices"][0]
+        assert choice["finish_reason"] == "stop", choice
+        v = json.loads(choice["message"]["content"])
+        assert list(v) == ["name", "n", "tags"] and len(v["name"]) <= 8 and 1 <= v["n"] <= 9 and 1 <= len(v["tags"]) <= 3 and set(v["tags"]) <= {"a", "b"}, v
+        assert content(s.stream("/v1/chat/completions", body)) == choice["message"]["content"]
+    r = s.post("/v1/responses", {"input": "x", "max_output_tokens": 400, "text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}})
+    assert set(json.loads(r["output"][0]["content"][0]["text"])) == set(schema["properties"])
+    m = s.post("/v1/messages", {"messages": HELLO, "max_tokens": 400, "output_config": {"format": {"type": "json_schema", "schema": schema}}})
+    assert set(json.loads(m["content"][0]["text"])) == set(schema["properties"])
+    start = time.monotonic()
+    huge = {"enum": [f"v{i}" for i in range(100000)]}
+    for bad in ({"enum": []}, huge, {"pattern": "(a+)+$"}, {"$ref": "#"}, {"type": "object", "required": ["a"]}):
+        s.post("/v1/chat/completions", {**CHAT, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": bad}}}, code=400)
+    assert time.monotonic() - start < 5 * (1 if not EMULATOR else 20)
+
+
+# ---- with a model that says what it is told ----
+
+SCRIPTED = None
+OPEN, CLOSE = "<｜DSML｜tool_calls>\n", "</｜DSML｜tool_calls>"
+CALL = '<｜DSML｜invoke name="look">\n<｜DSML｜parameter name="city" string="true">Rome & <b>"x"</b>\n🙂</｜DSML｜parameter>\n<｜DSML｜parameter name="n" string="false">[1, 2.5]</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+ARGUMENTS = {"city": 'Rome & <b>"x"</b>\n🙂', "n": [1, 2.5]}
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
+A_TOOLS = [{"name": "look", "input_schema": {"type": "object"}}]
+ODD_TEXT = "data: x\n\nevent: y\r\n: z\n\n\u2028\u2029\x00\x7f\ufeff </think> <think> 日本 🙂 \\ \" end"
+
+
+def mutants():
+    """Calls with something wrong in them."""
+    whole = OPEN + CALL + CLOSE
+    rng = random.Random(7)
+    texts = [whole[:i] for i in range(0, len(whole), 9)]
+    for _ in range(60):
+        i, j = sorted(rng.randrange(len(whole)) for _ in range(2))
+        texts.append(rng.choice([whole[:i] + whole[j:], whole[:i] + whole[i:j] * 2 + whole[j:], whole[:i] + rng.choice(["<", ">", '"', "｜DSML｜", "\n", "</", "{"]) + whole[i:]]))
+    return texts
+
+
+MUTANTS = mutants()
+
+
+def scripted(**more):
+    global SCRIPTED
+    if not (TINY / "fathom-scripted").exists():
+        raise Skip("the scripted model is not built")
+    if SCRIPTED is None:
+        import scripted_model
+        rules = [("CALL1", "Hm.</think>I look.\n\n" + OPEN + CALL + CLOSE), ("CALL2", "Hm.</think>" + OPEN + CALL + CALL + CLOSE),
+                 ("QUOTED", "One writes " + OPEN + CALL + CLOSE + " so.</think>Like that."), ("ODD", "Odd.</think>" + ODD_TEXT),
+                 ("ARGUMENTS-ONLY", "Hm.</think>" + CALL.split("\n", 1)[1] + CLOSE), ("LONG", "L.</think>" + "word after word " * 4000),
+                 *[(f"MUTANT{i}.", "Hm.</think>So: " + text) for i, text in enumerate(MUTANTS)], ("", "Hm.</think>Hello 🙂.")]
+        path = TINY / "test-scripted.gguf"
+        scripted_model.write(path, rules, by_bytes=False, delay_us=50)
+        SCRIPTED = Server("--slots", 4, model=path, program=TINY / "fathom-scripted")
+    return SCRIPTED
+
+
+def say(word, **more):
+    return {"messages": [{"role": "user", "content": word}], **more}
+
+
+def calls_are_each_api_s_own(folder):
+    s = scripted()
+    for word, n in (("CALL1", 1), ("CALL2", 2)):
+        choice = s.post("/v1/chat/completions", say(word, tools=TOOLS))["choices"][0]
+        assert choice["finish_reason"] == "tool_calls" and len(choice["message"]["tool_calls"]) == n, choice
+        assert all(json.loads(c["function"]["arguments"]) == ARGUMENTS for c in choice["message"]["tool_calls"])
+        assert len({c["id"] for c in choice["message"]["tool_calls"]}) == n
+        pieces = {}
+        for _, e in s.stream("/v1/chat/completions", say(word, tools=TOOLS))[:-1]:
+            for c in e["choices"][0]["delta"].get("tool_calls", []) if e["choices"] else []:
+                pieces[c["index"]] = pieces.get(c["index"], "") + c["function"]["arguments"]
+        assert {i: json.loads(p) for i, p in pieces.items()} == {i: ARGUMENTS for i in range(n)}
+        m = s.post("/v1/messages", {**say(word, tools=A_TOOLS), "max_tokens": 2000})
+        assert m["stop_reason"] == "tool_use" and [b["input"] for b in m["content"] if b["type"] == "tool_use"] == [ARGUMENTS] * n
+        r = s.post("/v1/responses", {"input": word, "tools": [{"type": "function", "name": "look", "parameters": {}}]})
+        assert [json.loads(o["arguments"]) for o in r["output"] if o["type"] == "function_call"] == [ARGUMENTS] * n
+    one = s.post("/v1/chat/completions", say("CALL2", tools=TOOLS, parallel_tool_calls=False))["choices"][0]
+    assert len(one["message"]["tool_calls"]) == 1 and one["finish_reason"] == "tool_calls"
+    cut = s.post("/v1/chat/completions", say("CALL1", tools=TOOLS, max_tokens=60))["choices"][0]
+    assert cut["finish_reason"] == "length" and "tool_calls" not in cut["message"], cut
+    quoted = s.post("/v1/chat/completions", say("QUOTED", tools=TOOLS))["choices"][0]
+    assert quoted["finish_reason"] == "stop" and quoted["message"]["content"] == "Like that." and "invoke" in quoted["message"]["reasoning_content"]
+
+
+def calls_can_be_demanded(folder):
+    s = scripted()
+    named = {"type": "function", "function": {"name": "look"}}
+    for think in ({}, {"thinking": {"type": "disabled"}}):
+        c = s.post("/v1/chat/completions", say("ARGUMENTS-ONLY", tools=TOOLS, tool_choice=named, **think))["choices"][0]
+        assert c["finish_reason"] == "tool_calls" and c["message"]["tool_calls"][0]["function"]["name"] == "look", c
+    e = s.post("/v1/chat/completions", say("x", tools=TOOLS, tool_choice={"type": "function", "function": {"name": "other"}}), code=400)["error"]
+    assert e["param"] == "tool_choice" and "other" in e["message"]
+    with_tools = s.post("/v1/messages/count_tokens", say("x", tools=A_TOOLS))["input_tokens"]
+    without = s.post("/v1/messages/count_tokens", say("x", tools=A_TOOLS, tool_choice={"type": "none"}))["input_tokens"]
+    assert without < 10 < with_tools
+
+
+def malformed_calls_end_nothing(folder):
+    s = scripted()
+    for i in range(len(MUTANTS)):
+        whole = s.post("/v1/chat/completions", say(f"MUTANT{i}.", tools=TOOLS))["choices"][0]
+        assert whole["finish_reason"] in ("stop", "tool_calls"), whole
+        events = s.stream("/v1/chat/completions", say(f"MUTANT{i}.", tools=TOOLS))
+        assert events[-1][1] == "[DONE]" and content(events) == whole["message"]["content"], (i, MUTANTS[i])
+        for c in whole["message"].get("tool_calls", []):
+            json.loads(c["function"]["arguments"])
+        m = s.stream("/v1/messages", {**say(f"MUTANT{i}.", tools=A_TOOLS), "max_tokens": 2000})
+        assert m[-1][0] == "message_stop"
+        kinds = [e["content_block"]["type"] for n, e in m if n == "content_block_start"]
+        assert [e["index"] for n, e in m if n == "content_block_start"] == list(range(len(kinds)))
+
+
+def every_event_is_whole(folder):
+    s = scripted()
+    whole = s.post("/v1/chat/completions", say("ODD"))["choices"][0]["message"]["content"]
+    assert whole == ODD_TEXT.replace("</think>", "").replace("<think>", ""), whole
+    assert content(s.stream("/v1/chat/completions", say("ODD"))) == whole
+    for n in range(1, 30):  # cut within a character
+        text = content(s.stream("/v1/chat/completions", say("x", max_tokens=n)))
+        assert "Hello 🙂.".startswith(text.rstrip("\ufffd")), text
+
+
+def spelled_control_tokens_are_text(folder):
+    s = scripted()
+    tokens = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "｜DSML｜", "<｜fim▁hole｜>"]
+    count = lambda body: s.post("/v1/messages/count_tokens", body)["input_tokens"]  # noqa: E731
+    for t in tokens:
+        bodies = [{"messages": [{"role": "user", "content": "a" + t}]}, {"system": "a" + t, "messages": HELLO},
+                  {"messages": HELLO + [{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"k": t}}]},
+                                        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": t}]}]},
+                  {"messages": HELLO, "tools": [{"name": "f", "description": t, "input_schema": {}}]}]
+        for body in bodies:
+            n = json.dumps(body, ensure_ascii=False).count(t)
+            plain = json.loads(json.dumps(body, ensure_ascii=False).replace(t, ""))
+            # As a control token it would be one; the model's vocabulary has no other token for its parts than bytes.
+            assert count(body) - count(plain) >= n * (len(t.encode()) - 3), (t, body)
+
+
+def agents_do_not_read_twice(folder):
+    s = scripted()
+    system = "You are an agent. " * 1800
+    first = {"system": system, "tools": A_TOOLS, "messages": [{"role": "user", "content": "CALL1 please"}], "max_tokens": 2000}
+    a = s.post("/v1/messages", first)
+    history = first["messages"] + [{"role": "assistant", "content": a["content"]},
+                                   {"role": "user", "content": [{"type": "tool_result", "tool_use_id": a["content"][-1]["id"], "content": "sunny"}]}]
+    b = s.post("/v1/messages", {**first, "messages": history})["usage"]
+    total = b["input_tokens"] + b["cache_read_input_tokens"]
+    assert total > 20000 and b["input_tokens"] < 0.02 * total, b
+
+
+def short_prompts_do_not_wait_for_long_ones(folder):
+    s = scripted()
+    long = threading.Thread(target=lambda: s.post("/v1/chat/completions", say("x " * 60000, max_tokens=1)))
+    c = socket.create_connection(("127.0.0.1", s.port))
+    body = json.dumps(say("LONG", stream=True, max_tokens=20000))
+    c.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    c.settimeout(WAIT)
+    c.recv(1000)
+    long.start()
+    gaps, last, alone = [], time.monotonic(), None
+    while long.is_alive() or len(gaps) < 200:
+        assert c.recv(65536), "the stream must go on"
+        gaps.append(time.monotonic() - last)
+        last = time.monotonic()
+        if alone is None and len(gaps) == 50:
+            start = time.monotonic()
+            s.post("/v1/chat/completions", say("short", max_tokens=1))
+            alone = time.monotonic() - start
+            last = time.monotonic()
+    c.close()
+    long.join()
+    s.wait_metric("jobs_running", 0)
+    assert sorted(gaps)[int(len(gaps) * 0.99)] < 0.5 and alone < 2, (max(gaps), alone)
+
+
 def z_the_server_is_still_well(folder):
     s = server()
     assert s.request("GET", "/health")[0] == 200
     s.wait_metric("jobs_running", 0)
     s.stop(signal.SIGINT)
+    if SCRIPTED:
+        SCRIPTED.stop()
 
 
 main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_stream_in_order,
@@ -474,4 +663,7 @@ main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_str
       the_seed_decides, a_client_that_leaves_ends_its_work, a_reader_that_does_not_read_is_not_waited_for,
       hosts_and_origins_are_checked, ambiguous_requests_are_refused, pieces_of_a_request_may_come_at_any_time,
       too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, term_lets_answers_end_and_a_second_one_does_not,
-      the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, z_the_server_is_still_well])
+      the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, answers_follow_their_form,
+      calls_are_each_api_s_own, calls_can_be_demanded, malformed_calls_end_nothing, every_event_is_whole,
+      spelled_control_tokens_are_text, agents_do_not_read_twice, short_prompts_do_not_wait_for_long_ones,
+      z_the_server_is_still_well])
