@@ -115,7 +115,8 @@ static void begin_call(struct dsml *d, struct str name)
 static void end_call(struct dsml *d)
 {
     d->events.arguments(d->events.ctx, d->n_calls, d->n_parameters == 0 ? STR("{}") : STR("}"));
-    d->events.call_end(d->events.ctx, d->n_calls++);
+    d->events.call_end(d->events.ctx, d->n_calls); /* counted after: what is sent in it is of this call */
+    d->n_calls++;
     d->state = DSML_BLOCK;
 }
 

@@ -408,6 +408,7 @@ static void texts_are_read_from_an_encoder(void **state)
 struct log {
     struct buf text;
     enum chat_event_type last;
+    int n_ended; /* calls */
 };
 
 static void log_event(void *ctx, const struct chat_event *e)
@@ -423,6 +424,10 @@ static void log_event(void *ctx, const struct chat_event *e)
     if (!joins) buf_printf(&l->text, "|%s:", names[e->type]);
     buf_str(&l->text, e->text);
     l->last = e->type;
+    bool of_call =
+        e->type == CHAT_EVENT_CALL || e->type == CHAT_EVENT_ARGUMENTS || e->type == CHAT_EVENT_CALL_END;
+    if (of_call) assert_int_equal(e->call, l->n_ended);
+    if (e->type == CHAT_EVENT_CALL_END) l->n_ended++;
 }
 
 /* Feeds text in pieces that end at whole characters. */
@@ -433,6 +438,7 @@ static void run(struct log *l, const char *text, bool think, enum chat_stop stop
     const struct generate_options options = {
         .format = &format_deepseek_v4, .starts_thinking = think, .on_event = log_event, .ctx = l};
     buf_clear(&l->text);
+    l->n_ended = 0;
     assert_int_equal(output_init(&o, NULL, &options, &err), STATUS_OK);
     struct str s = str_from(text);
     for (size_t at = 0; at < s.n;) {
