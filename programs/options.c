@@ -16,11 +16,11 @@
 enum { FIRST_LONG = 256, MAX_ROWS = 64 }; /* getopt values of rows start past every letter */
 
 static const unsigned all_commands = (1u << N_COMMANDS) - 1;
-static const unsigned runs_model = ON(RUN) | ON(SERVE) | ON(LOGITS) | ON(BENCH);
+static const unsigned runs_model = ON(RUN) | ON(SERVE) | ON(LOGITS) | ON(BENCH) | ON(EVAL);
 
 // clang-format off
 const struct option_row option_rows[] = {
-    {"model", 'm', "MODEL", OPTION_TEXT, FIELD(model), 0, 0, NULL, ON(RUN) | ON(SERVE) | ON(TOKENIZE) | ON(LOGITS) | ON(BENCH),
+    {"model", 'm', "MODEL", OPTION_TEXT, FIELD(model), 0, 0, NULL, ON(RUN) | ON(SERVE) | ON(TOKENIZE) | ON(LOGITS) | ON(BENCH) | ON(EVAL),
      "a .gguf file, a model folder, or a name that `fathom fetch` lists (default: the small one named \"default\")"},
 
     {"prompt", 'p', "TEXT", OPTION_TEXT, FIELD(prompt), 0, 0, NULL, ON(RUN),
@@ -47,7 +47,7 @@ const struct option_row option_rows[] = {
      "system message: how the model should behave"},
     {"raw", 0, NULL, OPTION_FLAG, FIELD(raw), 0, 0, NULL, ON(RUN),
      "continue the prompt as it stands, without the chat format"},
-    {"format", 0, "FORMAT", OPTION_TEXT, FIELD(format), 0, 0, NULL, ON(RUN) | ON(SERVE),
+    {"format", 0, "FORMAT", OPTION_TEXT, FIELD(format), 0, 0, NULL, ON(RUN) | ON(SERVE) | ON(EVAL),
      "chat format to use instead of the model's own; a wrong name lists them"},
     {"no-think", 0, NULL, OPTION_FLAG, FIELD(no_think), 0, 0, NULL, ON(RUN),
      "ask a reasoning model to answer at once"},
@@ -112,6 +112,17 @@ const struct option_row option_rows[] = {
     {"output", 'o', "FILE", OPTION_TEXT, FIELD(output), 0, 0, NULL, ON(DATA),
      "file to write (required, but for show)"},
 
+    {"limit", 0, "N", OPTION_INT, FIELD(limit), 0, 1 << 30, "0", ON(EVAL),
+     "stop after N tasks or documents; 0: all"},
+    {"max-tokens", 'n', "N", OPTION_INT, FIELD(max_tokens), 0, 1 << 30, "0", ON(EVAL),
+     "stop an answer after N tokens; 0: 768"},
+    {"think", 0, NULL, OPTION_FLAG, FIELD(think), 0, 0, NULL, ON(EVAL),
+     "let a reasoning model reason first"},
+    {"seed", 0, "N", OPTION_COUNT, FIELD(seed), 0, 0, "0", ON(EVAL),
+     "which lines are asked for"},
+    {"output", 'o', "FILE", OPTION_TEXT, FIELD(output), 0, 0, NULL, ON(EVAL),
+     "file for the answers, as JSON lines"},
+
     {"prefill", 'p', "N", OPTION_INT, FIELD(n_prompt), 1, 1 << 24, "512", ON(BENCH),
      "tokens to prefill"},
     {"decode", 'n', "N", OPTION_INT, FIELD(n_decode), 1, 1 << 24, "128", ON(BENCH),
@@ -124,10 +135,10 @@ const struct option_row option_rows[] = {
      "measure memory bandwidth and arithmetic peaks alone; needs no model"},
     {"profile", 0, NULL, OPTION_FLAG, FIELD(profile), 0, 0, NULL, ON(BENCH),
      "show where the time goes: each part of the model with its share, traffic and arithmetic"},
-    {"json", 0, NULL, OPTION_FLAG, FIELD(json), 0, 0, NULL, ON(BENCH),
+    {"json", 0, NULL, OPTION_FLAG, FIELD(json), 0, 0, NULL, ON(BENCH) | ON(EVAL),
      "print one JSON object"},
 
-    {"ctx", 'c', "N", OPTION_INT, FIELD(n_ctx), 0, 1 << 30, "0", ON(RUN) | ON(SERVE) | ON(INSPECT),
+    {"ctx", 'c', "N", OPTION_INT, FIELD(n_ctx), 0, 1 << 30, "0", ON(RUN) | ON(SERVE) | ON(INSPECT) | ON(EVAL),
      "context length in tokens; 0: the model's own, less if memory is short"},
     {"rewind", 0, "N", OPTION_INT, FIELD(n_rewind), 0, 1 << 20, "0", ON(RUN) | ON(SERVE) | ON(INSPECT),
      "DeepSeek V4: an edited turn at most N tokens back costs no reading again; 0: 512"},

@@ -1,6 +1,7 @@
 /* Instruction data: one conversation as JSON to ids, with the assistant's turns to be learnt. */
 #include <stdlib.h>
 #include "chat/format.h"
+#include "data/conversation.h"
 #include "data/encode.h"
 #include "text/json_fields.h"
 
@@ -13,6 +14,7 @@ struct conversation {
     size_t n, n_tools, n_calls;
     struct buf strings; /* decoded; reserved at once, so that views stay */
     bool thinks;
+    struct chat_request request;
 };
 
 static const char what[] = "conversation";
@@ -135,9 +137,44 @@ static int read_conversation(struct conversation *c, struct str json, struct err
     int rc = json_fields_read(f, 2, json, what, err);
     if (rc == STATUS_OK) rc = read_list(c, f[0].raw, read_message, err);
     if (rc == STATUS_OK) rc = read_list(c, f[1].raw, read_tool, err);
-    if (rc == STATUS_OK && (c->n == 0 || c->messages[c->n - 1].role != CHAT_ASSISTANT))
-        rc = error_set(err, STATUS_FORMAT, "%s: the last message must be the assistant's", what);
+    if (rc == STATUS_OK && c->n == 0) rc = error_set(err, STATUS_FORMAT, "%s: no messages", what);
+    c->request = (struct chat_request){
+        .messages = c->messages, .n = c->n, .think = c->thinks, .tools = c->tools, .n_tools = c->n_tools};
     return rc;
+}
+
+int conversation_open(struct conversation **out, struct str json, struct error *err)
+{
+    struct conversation *c = calloc(1, sizeof *c);
+    if (!c) return error_set(err, STATUS_NOMEM, "%s", what);
+    int rc = read_conversation(c, json, err);
+    if (rc == STATUS_OK)
+        *out = c;
+    else
+        conversation_close(c);
+    return rc;
+}
+
+void conversation_close(struct conversation *c)
+{
+    if (!c) return;
+    buf_free(&c->strings);
+    free(c);
+}
+
+const struct chat_request *conversation_request(const struct conversation *c)
+{
+    return &c->request;
+}
+
+/* For training: the assistant has the last word. */
+static int open_finished(struct conversation **out, struct str json, struct error *err)
+{
+    int rc = conversation_open(out, json, err);
+    if (rc != STATUS_OK || (*out)->messages[(*out)->n - 1].role == CHAT_ASSISTANT) return rc;
+    conversation_close(*out);
+    *out = NULL;
+    return error_set(err, STATUS_FORMAT, "%s: the last message must be the assistant's", what);
 }
 
 /* Ids of the first n messages: up to where the assistant begins, or, with the last message `unfinished`, to
@@ -145,8 +182,8 @@ static int read_conversation(struct conversation *c, struct str json, struct err
 static int render(struct conversation *c, const struct data_tokenizer *t, size_t n, struct token_list *out,
                   struct error *err)
 {
-    const struct chat_request q = {
-        .messages = c->messages, .n = n, .think = c->thinks, .tools = c->tools, .n_tools = c->n_tools};
+    struct chat_request q = c->request;
+    q.n = n;
     return chat_render_request(&format_deepseek_v4, t->t, &q, out, err);
 }
 
@@ -192,14 +229,10 @@ static int encode_turns(struct conversation *c, const struct data_tokenizer *t, 
 
 int conversation_text(struct str json, struct buf *out, struct error *err)
 {
-    struct conversation *c = calloc(1, sizeof *c);
-    if (!c) return error_set(err, STATUS_NOMEM, "%s", what);
-    int rc = read_conversation(c, json, err);
-    const struct chat_request q = {
-        .messages = c->messages, .n = c->n, .think = c->thinks, .tools = c->tools, .n_tools = c->n_tools};
-    if (rc == STATUS_OK) rc = chat_render_text(&format_deepseek_v4, (struct str){0}, &q, out, err);
-    buf_free(&c->strings);
-    free(c);
+    struct conversation *c = NULL;
+    int rc = open_finished(&c, json, err);
+    if (rc == STATUS_OK) rc = chat_render_text(&format_deepseek_v4, (struct str){0}, &c->request, out, err);
+    conversation_close(c);
     return rc;
 }
 
@@ -207,11 +240,9 @@ int encode_conversation(const struct data_tokenizer *t, struct str json, struct 
                         struct error *err)
 {
     encoded_clear(out);
-    struct conversation *c = calloc(1, sizeof *c);
-    if (!c) return error_set(err, STATUS_NOMEM, "%s", what);
-    int rc = read_conversation(c, json, err);
+    struct conversation *c = NULL;
+    int rc = open_finished(&c, json, err);
     if (rc == STATUS_OK) rc = encode_turns(c, t, out, err);
-    buf_free(&c->strings);
-    free(c);
+    conversation_close(c);
     return rc;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """End to end, without a terminal: every subcommand on tiny models, exit codes, outputs, refusals."""
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 from harness import EMULATOR, GGUF, TIMEOUT, TINY, Skip, built_with, check_clean, command, main, read_safetensors, refused, run
 
 HF = TINY / "tiny-hf"
-COMMANDS = ["run", "serve", "fetch", "inspect", "tokenize", "logits", "bench", "doctor", "data", "help", "completion"]
+COMMANDS = ["run", "serve", "fetch", "inspect", "tokenize", "logits", "bench", "doctor", "data", "eval", "help", "completion"]
 TEXT = "hello world, the naïve café: 1234 日本語 🙂\n\tint main(void) { return 0; }\n"
 
 
@@ -298,6 +299,20 @@ def interrupt_ends_the_run(folder):
     assert p.returncode in (130, -2), (p.returncode, stderr)
 
 
+def bits_are_the_loss_of_the_logits(folder):
+    """Against log-softmax over what `fathom logits` writes, in one window: the text and its end."""
+    text = "hello world, hello the world"
+    (folder / "t.txt").write_text(text)
+    ids = [1, *map(int, run("tokenize", "-m", GGUF, stdin=text.encode()).stdout.split())]  # behind BOS
+    figures = json.loads(run("eval", "bits", "-m", GGUF, "--json", folder / "t.txt").stdout)
+    _, (n, n_vocab), data = logits(folder, ids)
+    rows = [struct.unpack_from(f"<{n_vocab}f", data, 4 * n_vocab * i) for i in range(n)]
+    nats = sum(math.log(sum(math.exp(x) for x in row)) - row[i] for row, i in zip(rows, ids[1:]))
+    ended = figures["nats per token"] * n - nats  # what is left is the end of the text, one token
+    assert figures["bytes"] == len(text) and 0 < ended < 30, (figures, nats)
+    assert abs(figures["bits per byte"] * len(text) * math.log(2) - figures["nats per token"] * n) < 1e-4, figures
+
+
 def completion_is_a_shell_script(folder):
     script = run("completion", "bash").stdout
     (folder / "c.sh").write_bytes(script)
@@ -312,4 +327,4 @@ main([help_lists_every_command, version_is_printed, wrong_command_and_option_are
       an_emulated_plain_cpu_gives_the_same_bits, both_containers_choose_the_same_tokens, ids_outside_the_vocabulary_are_refused,
       an_unwritable_output_is_an_error, bench_prints_one_object, bench_shows_where_the_time_goes, doctor_finds_the_machine, run_answers_a_prompt,
       a_seed_repeats_the_text, prompts_come_from_everywhere, raw_continues_the_text, a_prompt_beyond_the_context_is_refused,
-      a_reader_that_leaves_ends_the_run, interrupt_ends_the_run, completion_is_a_shell_script])
+      a_reader_that_leaves_ends_the_run, interrupt_ends_the_run, bits_are_the_loss_of_the_logits, completion_is_a_shell_script])
