@@ -209,6 +209,7 @@ static void prepare(const struct span *s)
         op_rms_norm(n->k, kv, a->kv_raw + (size_t)t * d, params_of(s)->kv_norm->w, c->head_dim,
                     (real)c->norm_eps);
         rotate(s, kv, n->b->position[t], false);
+        round_main_row(n, kv);
     }
 }
 
@@ -256,15 +257,15 @@ void attention_forward_row(const struct span *s)
     const struct site_acts *site = &acts_of(s)->attn;
     size_t q_cols = (size_t)c->n_heads * (size_t)c->head_dim, o_rows = (size_t)p->wo_a->rows,
            t0 = (size_t)s->first, q_lora = (size_t)c->q_lora_rank;
-    project(s, p->wq_a, a->a, site->x);
-    project(s, p->wkv, a->kv_raw, site->x);
+    project(s, p->wq_a, a->a, site_input(s, site));
+    project(s, p->wkv, a->kv_raw, site_input(s, site));
     for (size_t t = t0; t < (size_t)s->last; t++)
         op_rms_norm(n->k, a->qr + t * q_lora, a->a + t * q_lora, p->q_norm->w, c->q_lora_rank,
                     (real)c->norm_eps);
+    round_inputs(s, a->qr + t0 * q_lora, c->q_lora_rank, q_lora, span_tokens(s));
     project(s, p->wq_b, a->q_raw, a->qr);
     prepare(s);
-    if (c->compress_ratio[s->layer] != 0)
-        compressor_forward(s, &p->compressor, &a->main, site->x, c->head_dim);
+    if (c->compress_ratio[s->layer] != 0) compressor_forward(s, &p->compressor, &a->main, site->x, false);
     if (v4_attention_kind(c, s->layer) == V4_CSA) indexer_forward(s);
     each_block(s, attend);
     for (int g = 0; g < c->o_groups; g++)
@@ -272,6 +273,7 @@ void attention_forward_row(const struct span *s)
                   p->wo_a->w + (size_t)g * (size_t)c->o_lora_rank * (size_t)p->wo_a->cols, c->o_lora_rank,
                   p->wo_a->cols, a->o + t0 * q_cols + (size_t)g * (size_t)p->wo_a->cols, q_cols,
                   span_tokens(s));
+    round_inputs(s, a->o_lora + t0 * o_rows, (int)o_rows, o_rows, span_tokens(s));
     size_t stride = SLOTS * (size_t)c->dim;
     op_linear(n->k, site->streams + t0 * stride, stride, p->wo_b->w, c->dim, p->wo_b->cols,
               a->o_lora + t0 * o_rows, o_rows, span_tokens(s));
@@ -314,7 +316,7 @@ void attention_back_row(const struct span *s)
     project_back(s, p->wq_a, n->d.a, n->d.x, false);
     project_back(s, p->wkv, n->d.kv, n->d.x, true);
     if (c->compress_ratio[s->layer] == 0) return;
-    compressor_back(s, &p->compressor, &a->main, n->d.main.e, n->d.main.kv, n->d.main.z, c->head_dim);
+    compressor_back(s, &p->compressor, &a->main, n->d.main.e, n->d.main.kv, n->d.main.z, false);
     project_back(s, p->compressor.wkv, n->d.main.kv, n->d.x, true);
     project_back(s, p->compressor.wgate, n->d.main.z, n->d.x, true);
 }

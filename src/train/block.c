@@ -86,18 +86,19 @@ static void ffn_weights(struct net *n, int layer)
     enum { BATCH = 96 };
     const struct block_params *p = &n->params->block[layer];
     const struct block_acts *a = &n->acts[layer];
+    const real *x = n->o.rounded ? a->ffn.x_rounded : a->ffn.x;
     struct weight_task w[BATCH];
     int m = 0;
     w[m++] = of_site(n, p->hc_ffn.fn, &a->ffn);
     w[m++] = whole(n, p->gate, n->d.z, a->ffn.x);
-    w[m++] = whole(n, p->shared.w1, n->d.sg, a->ffn.x);
-    w[m++] = whole(n, p->shared.w3, n->d.su, a->ffn.x);
+    w[m++] = whole(n, p->shared.w1, n->d.sg, x);
+    w[m++] = whole(n, p->shared.w3, n->d.su, x);
     w[m++] = whole(n, p->shared.w2, n->d.y, a->moe.sh);
     for (int e = 0; e < n->c.n_routed_experts; e++) {
-        const struct expert_params *x = &p->experts[e];
-        w[m++] = whole(n, x->w1, n->d.g, a->moe.in);
-        w[m++] = whole(n, x->w3, n->d.u, a->moe.in);
-        w[m++] = whole(n, x->w2, n->d.out, a->moe.h);
+        const struct expert_params *q = &p->experts[e];
+        w[m++] = whole(n, q->w1, n->d.g, a->moe.in);
+        w[m++] = whole(n, q->w3, n->d.u, a->moe.in);
+        w[m++] = whole(n, q->w2, n->d.out, a->moe.h);
         for (int i = 1; i <= 3; i++) w[m - i].expert = e;
         if (m <= BATCH - 3 && e + 1 < n->c.n_routed_experts) continue;
         weights_back(n, layer, w, m);
@@ -111,11 +112,12 @@ static void attention_weights(struct net *n, int layer)
     const struct block_params *p = &n->params->block[layer];
     const struct block_acts *a = &n->acts[layer];
     const struct attention_acts *t = &a->attention;
+    const real *x = n->o.rounded ? a->attn.x_rounded : a->attn.x;
     struct weight_task w[16];
     int m = 0;
     w[m++] = of_site(n, p->hc_attn.fn, &a->attn);
-    w[m++] = whole(n, p->wq_a, n->d.a, a->attn.x);
-    w[m++] = whole(n, p->wkv, n->d.kv, a->attn.x);
+    w[m++] = whole(n, p->wq_a, n->d.a, x);
+    w[m++] = whole(n, p->wkv, n->d.kv, x);
     w[m++] = whole(n, p->wq_b, n->d.q, t->qr);
     w[m++] = whole(n, p->wo_b, n->d.y, t->o_lora);
     if (c->compress_ratio[layer] != 0) {

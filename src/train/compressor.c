@@ -66,9 +66,10 @@ static void rotate(const struct span *s, real *x, int d, int position, bool back
 }
 
 void compressor_forward(const struct span *s, const struct compressor_params *p,
-                        const struct compressor_acts *a, const real *x, int d)
+                        const struct compressor_acts *a, const real *x, bool indexer)
 {
     const struct net *n = s->n;
+    int d = indexer ? n->c.index_head_dim : n->c.head_dim;
     int ratio = n->c.compress_ratio[s->layer], width = v4_compress_width(ratio, d), dim = n->c.dim;
     size_t w = (size_t)width, t0 = (size_t)s->first;
     x += t0 * (size_t)dim;
@@ -86,14 +87,16 @@ void compressor_forward(const struct span *s, const struct compressor_params *p,
             pool(n->k, &e, a, width, d);
             op_rms_norm(n->k, a->e + e.at, a->pooled + e.at, p->norm->w, d, (real)n->c.norm_eps);
             rotate(s, a->e + e.at, d, e.position, false);
+            (indexer ? round_index_row : round_main_row)(n, a->e + e.at);
         }
     }
 }
 
 void compressor_back(const struct span *s, const struct compressor_params *p, const struct compressor_acts *a,
-                     real *d_e, real *d_kv, real *d_z, int d)
+                     real *d_e, real *d_kv, real *d_z, bool indexer)
 {
     const struct net *n = s->n;
+    int d = indexer ? n->c.index_head_dim : n->c.head_dim;
     int ratio = n->c.compress_ratio[s->layer], width = v4_compress_width(ratio, d);
     size_t w = (size_t)width, bytes = (size_t)span_tokens(s) * w * sizeof(real);
     memset(d_kv + (size_t)s->first * w, 0, bytes);
@@ -103,6 +106,7 @@ void compressor_back(const struct span *s, const struct compressor_params *p, co
         for (int j = 0; j < count; j++) {
             struct entry e = entry_of(s, i, j, ratio, d);
             real *de = d_e + e.at;
+            if (indexer) round_index_row_back(n, de);
             rotate(s, de, d, e.position, true);
             op_rms_norm_grad(n->k, de, share(s, p->norm), de, a->pooled + e.at, p->norm->w, d,
                              (real)n->c.norm_eps);

@@ -7,6 +7,7 @@
 #include "base/file_map.h"
 #include "format/safetensors_write.h"
 #include "model/deepseek_v4/synth.h"
+#include "train/ops.h"
 
 enum { FP8_BLOCK = 128, FP4_RUN = 32, PATH_BYTES = 4096 };
 
@@ -50,6 +51,34 @@ void fp8_encode_matrix(uint8_t *codes, uint8_t *scales, const float *w, int rows
                     size_t at = (size_t)r * (size_t)cols + (size_t)c;
                     codes[at] = e4m3_from_f32(w[at] * factor);
                 }
+        }
+}
+
+/* The same rounding in place. */
+static void fp8_round_matrix(float *w, int rows, int cols)
+{
+    for (int r0 = 0; r0 < rows; r0 += FP8_BLOCK)
+        for (int c0 = 0; c0 < cols; c0 += FP8_BLOCK) {
+            int r1 = r0 + FP8_BLOCK < rows ? r0 + FP8_BLOCK : rows,
+                c1 = c0 + FP8_BLOCK < cols ? c0 + FP8_BLOCK : cols;
+            float scale = f32_from_e8m0(block_scale(w, cols, r0, r1, c0, c1)), factor = 1 / scale;
+            for (int r = r0; r < r1; r++)
+                for (int c = c0; c < c1; c++) {
+                    float *x = &w[(size_t)r * (size_t)cols + (size_t)c];
+                    *x = f32_from_e4m3(e4m3_from_f32(*x * factor)) * scale;
+                }
+        }
+}
+
+void params_round(struct params *p, enum export_format f, const struct kernels *k)
+{
+    for (struct param *q = p->param; q < p->param + p->n; q++) switch (export_dtype(&q->spec, f)) {
+        case DTYPE_FP8_E4M3: fp8_round_matrix(q->w, q->rows, q->cols); break;
+        case DTYPE_FP4_E2M1:
+            for (int r = 0; r < q->rows; r++) k->round_fp4(q->w + (size_t)r * (size_t)q->cols, q->cols);
+            break;
+        case DTYPE_BF16: op_round_bf16(q->w, (int)q->n); break;
+        default: break;
         }
 }
 

@@ -21,6 +21,9 @@ enum dtype export_dtype(const struct v4_tensor_spec *t, enum export_format f);
 int export_official(const struct params *p, enum export_format f, const struct kernels *k, const char *dir,
                     struct error *err);
 
+/* Every parameter becomes what its export in this format would decode to. */
+void params_round(struct params *p, enum export_format f, const struct kernels *k);
+
 /* FP8 of a matrix (rows, cols) in blocks of 128 x 128, each with the power of two that brings its largest
  * value just below 448: codes (rows, cols), scales (blocks of rows, blocks of columns) as e8m0. */
 void fp8_encode_matrix(uint8_t *codes, uint8_t *scales, const float *w, int rows, int cols);

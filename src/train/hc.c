@@ -50,6 +50,10 @@ void hc_enter(const struct span *s, const struct hc_params *p, const struct para
         op_gemm(n->k, a->u + (size_t)t * dim, dim, mix, N, 1, streams, dim, N, 1, c->dim, false);
         op_rms_norm(n->k, a->x + (size_t)t * dim, a->u + (size_t)t * dim, norm->w, c->dim, (real)c->norm_eps);
     }
+    if (!n->o.rounded) return;
+    size_t at = (size_t)s->first * dim;
+    memcpy(a->x_rounded + at, a->x + at, (size_t)span_tokens(s) * dim * sizeof(real));
+    round_inputs(s, a->x_rounded + at, c->dim, dim, span_tokens(s));
 }
 
 void hc_leave(const struct span *s, const struct site_acts *a, real *next)

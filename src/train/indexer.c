@@ -58,9 +58,10 @@ void indexer_forward(const struct span *s)
             size_t at = (size_t)n->b->position[t] * half;
             real *q = a->iq + ((size_t)t * heads + h) * d;
             op_rope(n->k, q + d - c->rope_head_dim, n->cosines[1] + at, n->sines[1] + at, c->rope_head_dim);
+            round_index_row(n, q);
             a->iw[(size_t)t * heads + h] *= scale;
         }
-    compressor_forward(s, &p->index_compressor, &a->index, acts_of(s)->attn.x, c->index_head_dim);
+    compressor_forward(s, &p->index_compressor, &a->index, acts_of(s)->attn.x, true);
     for (int i = n->b->row_segment[s->row]; i < n->b->row_segment[s->row + 1]; i++)
         for (int t = n->b->segment[i]; t < n->b->segment[i + 1]; t++) choose(s, i, t);
 }
@@ -145,10 +146,11 @@ void indexer_back(const struct span *s)
     for (int t = s->first; t < s->last; t++)
         for (size_t h = 0; h < heads; h++) {
             size_t at = (size_t)n->b->position[t] * half;
+            round_index_row_back(n, n->d.iq + ((size_t)t * heads + h) * d);
             op_rope(n->k, n->d.iq + ((size_t)t * heads + h) * d + d - c->rope_head_dim, n->cosines[1] + at,
                     n->neg_sines[1] + at, c->rope_head_dim);
             n->d.iw[(size_t)t * heads + h] *= scale;
         }
     compressor_back(s, &params_of(s)->index_compressor, &a->index, n->d.index.e, n->d.index.kv, n->d.index.z,
-                    c->index_head_dim);
+                    true);
 }

@@ -100,12 +100,13 @@ static void shared_forward(const struct span *s)
     const struct moe_acts *a = &acts_of(s)->moe;
     const struct site_acts *site = &acts_of(s)->ffn;
     size_t t0 = (size_t)s->first, dim = (size_t)c->dim, inter = (size_t)c->moe_inter_dim;
-    op_linear(n->k, a->sg + t0 * inter, inter, p->w1->w, c->moe_inter_dim, c->dim, site->x + t0 * dim, dim,
-              span_tokens(s));
-    op_linear(n->k, a->su + t0 * inter, inter, p->w3->w, c->moe_inter_dim, c->dim, site->x + t0 * dim, dim,
-              span_tokens(s));
+    op_linear(n->k, a->sg + t0 * inter, inter, p->w1->w, c->moe_inter_dim, c->dim,
+              site_input(s, site) + t0 * dim, dim, span_tokens(s));
+    op_linear(n->k, a->su + t0 * inter, inter, p->w3->w, c->moe_inter_dim, c->dim,
+              site_input(s, site) + t0 * dim, dim, span_tokens(s));
     for (size_t t = t0; t < (size_t)s->last; t++)
         activate(s, a->sh + t * inter, a->sg + t * inter, a->su + t * inter, 1);
+    round_inputs(s, a->sh + t0 * inter, c->moe_inter_dim, inter, span_tokens(s));
     op_linear(n->k, site->streams + t0 * SLOTS * dim, SLOTS * dim, p->w2->w, c->dim, c->moe_inter_dim,
               a->sh + t0 * inter, inter, span_tokens(s));
 }
@@ -118,12 +119,12 @@ void experts_forward(const struct span *s)
     const struct site_acts *site = &acts_of(s)->ffn;
     int k = c->n_activated_experts, *first = row_first(s);
     size_t dim = (size_t)c->dim, inter = (size_t)c->moe_inter_dim, pair0 = (size_t)s->first * (size_t)k;
+    const real *x = site_input(s, site);
     route(s);
     sort_pairs(s);
     shared_forward(s);
     for (int i = s->first * k; i < s->last * k; i++)
-        memcpy(a->in + (pair0 + (size_t)a->place[i]) * dim, site->x + (size_t)(i / k) * dim,
-               dim * sizeof(real));
+        memcpy(a->in + (pair0 + (size_t)a->place[i]) * dim, x + (size_t)(i / k) * dim, dim * sizeof(real));
     for (int e = 0; e < c->n_routed_experts; e++) {
         const struct expert_params *p = &params_of(s)->experts[e];
         int m = first[e + 1] - first[e];
@@ -137,6 +138,7 @@ void experts_forward(const struct span *s)
         size_t at = (pair0 + (size_t)a->place[i]) * inter;
         activate(s, a->h + at, a->g + at, a->u + at, a->weight[i]);
     }
+    round_inputs(s, a->h + pair0 * inter, c->moe_inter_dim, inter, span_tokens(s) * k);
     real *out = n->d.out; /* free until the backward pass */
     for (int e = 0; e < c->n_routed_experts; e++) {
         size_t at = pair0 + (size_t)first[e];

@@ -17,6 +17,8 @@ static void enter_row(const struct span *s)
             op_rms_norm(n->k, n->mtp_hn + (t * STREAMS + i) * dim,
                         n->head.streams + (t * SLOTS + 1 + i) * dim, p->hnorm->w, n->c.dim, eps);
     }
+    round_inputs(s, n->mtp_en + t0 * dim, n->c.dim, dim, span_tokens(s));
+    round_inputs(s, n->mtp_hn + t0 * STREAMS * dim, n->c.dim, dim, STREAMS * span_tokens(s));
     op_linear(n->k, e + t0 * dim, dim, p->e_proj->w, n->c.dim, n->c.dim, n->mtp_en + t0 * dim, dim,
               span_tokens(s));
     for (size_t i = 0; i < STREAMS; i++) {

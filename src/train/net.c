@@ -18,6 +18,7 @@ static void site_layout(struct site_acts *a, struct scratch *s, uint64_t n, uint
     a->mix = REALS(n * HC_ROWS);
     a->u = REALS(n * dim);
     a->x = REALS(n * dim);
+    a->x_rounded = REALS(n * dim);
 }
 
 static void compressor_layout(struct compressor_acts *a, struct scratch *s, uint64_t n, int ratio, int d)

@@ -25,10 +25,11 @@ enum { STREAMS = V4_HC_MULT, SLOTS = V4_HC_MULT + 1, HC_ROWS = V4_HC_MULT * (2 +
 /* What one hyper-connection site keeps. Streams are the incoming ones, in rows 1..4 of a token's five; row 0
  * takes the sub-layer's output. */
 struct site_acts {
-    real *streams; /* (N, 5, dim) */
-    real *m, *q;   /* (N, 24), (N): mixing logits before scale and base; 1 / rms of the streams */
-    real *mix;     /* (N, 24): pre (4), post (4), M (4, 4) */
-    real *u, *x;   /* (N, dim): sum_j pre_j x_j, and its norm: the sub-layer's input */
+    real *streams;   /* (N, 5, dim) */
+    real *m, *q;     /* (N, 24), (N): mixing logits before scale and base; 1 / rms of the streams */
+    real *mix;       /* (N, 24): pre (4), post (4), M (4, 4) */
+    real *u, *x;     /* (N, dim): sum_j pre_j x_j, and its norm: the sub-layer's input */
+    real *x_rounded; /* (N, dim): as FP8 and FP4 weights see it, when the pass rounds */
 };
 
 struct compressor_acts {
@@ -105,7 +106,9 @@ struct net_options {
     double target_scale, token_scale, row_scale; /* cross-entropy of a target, indexer KL of a token, balance
                                                     loss of a row count this much */
     double mtp_weight, index_weight, balance_weight;
-    bool dense; /* CSA layers attend to every visible entry, whatever index_topk says */
+    bool rounded; /* activations and cache rows are rounded as inference does by default (docs/numerics.md);
+                     gradients pass straight through. The weights are the caller's to round */
+    bool dense;   /* CSA layers attend to every visible entry, whatever index_topk says */
 };
 
 /* Sums of one or more passes. */
@@ -173,6 +176,16 @@ static inline int span_tokens(const struct span *s)
 /* Runs fn on every row of the batch, rows shared out over threads. */
 void net_rows(struct net *n, int layer, void (*fn)(const struct span *s));
 
+/* rounding.c: does nothing in a pass that does not round. */
+/* The input of a site's FP8 and FP4 weights. */
+const real *site_input(const struct span *s, const struct site_acts *a);
+/* Rows of `cols` values, `stride` apart, as those weights see them. */
+void round_inputs(const struct span *s, real *x, int cols, size_t stride, int n);
+/* A window row or main entry (head_dim), and an indexer query or key (index_head_dim), as they are kept. */
+void round_main_row(const struct net *n, real *x);
+void round_index_row(const struct net *n, real *x);
+/* Gradient at what round_index_row left -> at what it took. */
+void round_index_row_back(const struct net *n, real *d);
 /* hc.c */
 void hc_enter(const struct span *s, const struct hc_params *p, const struct param *norm,
               const struct site_acts *a);
@@ -194,10 +207,10 @@ void attention_forward_row(const struct span *s);
 void attention_back_row(const struct span *s);
 /* compressor.c */
 void compressor_forward(const struct span *s, const struct compressor_params *p,
-                        const struct compressor_acts *a, const real *x, int d);
+                        const struct compressor_acts *a, const real *x, bool indexer);
 /* Gradient of the entries -> of kv and z (set), and shares of ape and norm. */
 void compressor_back(const struct span *s, const struct compressor_params *p, const struct compressor_acts *a,
-                     real *d_e, real *d_kv, real *d_z, int d);
+                     real *d_e, real *d_kv, real *d_z, bool indexer);
 /* indexer.c */
 void indexer_forward(const struct span *s); /* selected, n_selected */
 void indexer_back(const struct span *s);    /* KL loss; d.iq, d.iw, d.index */

@@ -208,6 +208,27 @@ void op_pool_rows_grad(const struct kernels *k, real *const *d_rows, size_t d_ga
     }
 }
 
+void op_round_fp8(const struct kernels *k, real *x, int n, int run)
+{
+    (void)k, (void)x, (void)n, (void)run;
+}
+
+void op_round_fp4(const struct kernels *k, real *x, int n)
+{
+    (void)k, (void)x, (void)n;
+}
+
+void op_round_bf16(real *x, int n)
+{
+    (void)x, (void)n;
+}
+
+void op_hadamard(const struct kernels *k, real *x, int n)
+{
+    (void)k, (void)x, (void)n;
+    CHECK(!"the double build rounds nothing");
+}
+
 #else
 
 void op_linear(const struct kernels *k, real *y, size_t y_stride, const real *w, int rows, int cols,
@@ -284,6 +305,26 @@ void op_axpy(const struct kernels *k, real *y, const real *x, real a, int n)
 void op_rope(const struct kernels *k, real *x, const real *cosines, const real *sines, int n)
 {
     k->rope_pair(x, cosines, sines, n);
+}
+
+void op_round_fp8(const struct kernels *k, real *x, int n, int run)
+{
+    k->round_fp8(x, n, run);
+}
+
+void op_round_fp4(const struct kernels *k, real *x, int n)
+{
+    k->round_fp4(x, n);
+}
+
+void op_round_bf16(real *x, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = f32_from_bf16(bf16_from_f32(x[i]));
+}
+
+void op_hadamard(const struct kernels *k, real *x, int n)
+{
+    k->hadamard(x, n);
 }
 
 #endif

@@ -28,6 +28,12 @@ void op_pool_rows_grad(const struct kernels *k, real *const *d_rows, size_t d_ga
 void op_sinkhorn(const struct kernels *k, real *z, size_t stride, int n, int iters, real eps);
 void op_sinkhorn_grad(const struct kernels *k, real *d, const real *z, size_t stride, int n, int iters,
                       real eps);
+/* The model's roundings (model/deepseek_v4/rounding.h), in place. Gradients pass them as if they were not
+ * there. Double knows none: x stays, but for the Hadamard transform, which is an error there. */
+void op_round_fp8(const struct kernels *k, real *x, int n, int run);
+void op_round_fp4(const struct kernels *k, real *x, int n);
+void op_round_bf16(real *x, int n);
+void op_hadamard(const struct kernels *k, real *x, int n);
 void op_axpy(const struct kernels *k, real *y, const real *x, real a, int n);
 void op_rope(const struct kernels *k, real *x, const real *cosines, const real *sines, int n);
 

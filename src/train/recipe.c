@@ -73,6 +73,7 @@ static const struct field fields[] = {
     {"train", "mtp_weight", FIELD_REAL, RUN(mtp_weight), 0, 10, 0.3},
     {"train", "final_mtp_weight", FIELD_REAL, RUN(final_mtp_weight), 0, 10, 0.1},
     {"train", "select_from", FIELD_REAL, RUN(select_from), 0, 1, 0.85},
+    {"train", "quantize_from", FIELD_REAL, RUN(quantize_from), 0, 1, 1},
     {"train", "save_every", FIELD_INT, RUN(save_every), 1, 1 << 30, 200},
     {"train", "keep", FIELD_INT, RUN(keep), 1, 1000, 3},
     {"train", "evaluate_every", FIELD_INT, RUN(evaluate_every), 0, 1 << 30, 100},
@@ -277,6 +278,10 @@ static int check_rules(struct reader *k)
         {r->row_tokens <= c->max_position, "row_tokens: expected at most max_position"},
         {r->first_rows <= r->rows, "first_rows: expected at most rows"},
         {r->warmup_steps <= r->steps, "warmup_steps: expected at most steps"},
+        {r->quantize_from == 1 || (c->index_head_dim & (c->index_head_dim - 1)) == 0,
+         "quantize_from: expected an index_head_dim that is a power of two"},
+        {r->quantize_from == 1 || (c->dim % 32 == 0 && c->moe_inter_dim % 32 == 0),
+         "quantize_from: expected dim and moe_inter_dim to be multiples of 32"},
         {r->n_sources > 0, "[source.NAME]: expected at least one"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)

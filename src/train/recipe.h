@@ -31,9 +31,11 @@ struct recipe {
     uint64_t seed;
     double rate, final_rate, decay_from; /* decay_from: fraction of the steps with the full rate */
     double weight_decay, clip, bias_speed, balance_weight, index_weight, mtp_weight, final_mtp_weight;
-    double
-        select_from; /* fraction of the steps from which CSA layers select; before it they see all entries */
-    struct buf text; /* of the file */
+    /* Fractions of the steps. From select_from on CSA layers select, before it they see all entries; from
+     * quantize_from on, 1 being never, weights, activations and cache rows are rounded as in an FP4 export.
+     */
+    double select_from, quantize_from;
+    struct buf text;    /* of the file */
     struct arena arena; /* paths */
 };
 

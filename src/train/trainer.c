@@ -1,5 +1,6 @@
 /* A training run: see trainer.h. */
 #include "train/trainer.h"
+#include "train/export.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -69,6 +70,10 @@ static int open_parts(struct trainer *t, int n_threads, const char *isa, struct 
     t->load = calloc(blocks * (size_t)r->model.n_routed_experts, sizeof *t->load);
     if (!t->row_ids || !t->row_targets || !t->row_segments || !t->load)
         return error_set(err, STATUS_NOMEM, "rows of %d tokens", r->row_tokens);
+    if (r->quantize_from < 1) {
+        t->master = calloc(t->params->n_values, sizeof *t->master);
+        if (!t->master) return error_set(err, STATUS_NOMEM, "unrounded parameters");
+    }
     t->flops_per_token = count_flops(t);
     return STATUS_OK;
 }
@@ -104,7 +109,7 @@ int trainer_open(struct trainer **out, const char *path, int n_threads, const ch
 void trainer_close(struct trainer *t)
 {
     if (!t) return;
-    free(t->row_ids), free(t->row_targets), free(t->row_segments), free(t->load);
+    free(t->row_ids), free(t->row_targets), free(t->row_segments), free(t->load), free(t->master);
     batch_close(t->batch);
     optimizer_close(t->optimizer);
     net_close(t->net);
@@ -170,6 +175,20 @@ static void clear_step(struct trainer *t)
     memset(t->load, 0, (size_t)(c->n_layers + c->n_mtp) * (size_t)c->n_routed_experts * sizeof *t->load);
 }
 
+/* Between the two the network sees the parameters as an export would hold them. */
+static bool round_begin(struct trainer *t)
+{
+    if (!t->master || (double)t->step < t->recipe.quantize_from * t->recipe.steps) return false;
+    memcpy(t->master, t->params->w, t->params->n_values * sizeof *t->master);
+    params_round(t->params, EXPORT_FP4, &t->kernels);
+    return true;
+}
+
+static void round_end(struct trainer *t, bool rounded)
+{
+    if (rounded) memcpy(t->params->w, t->master, t->params->n_values * sizeof *t->master);
+}
+
 int trainer_step(struct trainer *t, struct step_report *out, struct error *err)
 {
     const struct recipe *r = &t->recipe;
@@ -186,12 +205,14 @@ int trainer_step(struct trainer *t, struct step_report *out, struct error *err)
                             .balance_weight = r->balance_weight,
                             .dense = (double)t->step < r->select_from * r->steps};
     clear_step(t);
+    o.rounded = round_begin(t);
     for (int done = 0; done < rows; done += r->micro_rows) {
         batch_clear(t->batch);
         for (int i = done; i < rows && i < done + r->micro_rows; i++)
             add_row(t, t->data, t->row + (uint64_t)i);
         net_learn(t->net, t->batch, &o, &l);
     }
+    round_end(t, o.rounded);
     out->gradient_norm = optimizer_gradient_norm(t->optimizer);
     out->skipped = !isfinite(out->gradient_norm) || !isfinite(l.cross_entropy);
     if (!out->skipped) {
@@ -232,12 +253,14 @@ int trainer_evaluate(struct trainer *t, struct evaluation *out, struct error *er
                             .dense = (double)t->step < t->recipe.select_from * t->recipe.steps};
     uint64_t rows = batches_epoch_rows(t->held_out, 0);
     if (rows > (uint64_t)t->recipe.evaluate_rows) rows = (uint64_t)t->recipe.evaluate_rows;
+    o.rounded = round_begin(t);
     for (uint64_t done = 0; done < rows; done += (uint64_t)t->recipe.micro_rows) {
         batch_clear(t->batch);
         for (uint64_t i = done; i < rows && i < done + (uint64_t)t->recipe.micro_rows; i++)
             add_row(t, t->held_out, i);
         net_evaluate(t->net, t->batch, &o, &l, NULL);
     }
+    round_end(t, o.rounded);
     out->targets = l.n_targets;
     out->loss = l.cross_entropy / (double)(l.n_targets ? l.n_targets : 1);
     out->accuracy = (double)l.n_correct / (double)(l.n_targets ? l.n_targets : 1);

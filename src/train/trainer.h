@@ -37,6 +37,7 @@ struct trainer {
     int32_t *row_ids, *row_targets;
     struct batch_segment *row_segments;
     uint64_t *load;
+    real *master;           /* parameters while those in use are rounded; NULL: the run never rounds */
     int step, n_skipped;    /* steps done; in a row */
     uint64_t row;           /* the next one of the data */
     uint64_t tokens;        /* seen */

@@ -140,6 +140,52 @@ static void forward_has_the_bits_of_inference(void **state)
     teardown(&f);
 }
 
+/* The last phase: what the network computes with rounded parameters is what the exported file gives under the
+ * numerics that simulate every rounding. All entries are visible: two scores that rounding makes equal would
+ * else be a choice. */
+static void rounded_forward_is_that_of_the_export(void **state)
+{
+    (void)state;
+    enum { LENGTH = 90 };
+    struct v4_config c;
+    struct fixture f;
+    struct temp_folder folder;
+    struct error err = {0};
+    struct rig r;
+    int32_t ids[LENGTH + 1], targets[LENGTH];
+    v4_test_config("tiny", &c);
+    c.n_vocab = 160;
+    c.index_topk = LENGTH;
+    setup(&f, &c, 1);
+    randomize(f.p);
+    temp_folder_make(&folder);
+    need(export_official(f.p, EXPORT_FP4, &f.k, folder.path, &err), &err);
+    need(rig_open(&r, folder.path, &v4_reference, 256, 1, NULL, &err), &err);
+    random_ids(ids, LENGTH + 1, c.n_vocab, 2);
+    for (int i = 0; i < LENGTH; i++) targets[i] = -1;
+    targets[LENGTH - 1] = 3;
+    batch_add_row(f.b);
+    batch_add_segment(f.b, ids, targets, LENGTH);
+    size_t values = (size_t)LENGTH * (size_t)c.n_vocab;
+    float *got = calloc(values, sizeof *got), *want = calloc(values, sizeof *want),
+          *draft = calloc((size_t)c.n_vocab, sizeof *draft);
+    assert_non_null(got);
+    assert_non_null(want);
+    assert_non_null(draft);
+    struct net_losses l = {0};
+    struct net_options o = {.target_scale = 1, .mtp_weight = 1, .rounded = true};
+    params_round(f.p, EXPORT_FP4, &f.k);
+    net_evaluate(f.n, f.b, &o, &l, got);
+    infer(&r, ids, LENGTH, want, draft, ids[LENGTH]);
+    assert_memory_equal(got, want, values * sizeof *want);
+    infer(&r, ids, LENGTH - 1, want, draft, ids[LENGTH - 1]);
+    assert_true(fabs(l.mtp - nats(draft, c.n_vocab, 3)) < 1e-5 * l.mtp);
+    free(got), free(want), free(draft);
+    rig_close(&r);
+    temp_folder_remove(&folder);
+    teardown(&f);
+}
+
 /* The parameters that make up a tensor of transformers, in order; their number. */
 static int pieces_of(const struct params *p, const char *name, struct param **out)
 {
@@ -308,6 +354,7 @@ static void transformers_agrees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(forward_has_the_bits_of_inference),
+                                       cmocka_unit_test(rounded_forward_is_that_of_the_export),
                                        cmocka_unit_test(transformers_agrees)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
