@@ -3,15 +3,18 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/file_map.h"
 #include "commands.h"
+#include "data/encode.h"
 #include "engine/machine.h"
 #include "term/term.h"
 #include "train/trainer.h"
+#include "train_report.h"
 
 enum { PATH_BYTES = RECIPE_TEXT + 32, TREND = 32 };
 static const double seconds_between_lines = 10;
@@ -35,7 +38,7 @@ static void watch_signals(void)
     sigaction(SIGHUP, &sa, NULL);
 }
 
-struct run {
+struct training {
     struct trainer *t;
     struct term term;
     int lock; /* descriptor that holds the folder's lock */
@@ -55,14 +58,14 @@ static double now(void)
     return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
 }
 
-static int path_in(char out[PATH_BYTES], const struct run *r, const char *name, struct error *err)
+static int path_in(char out[PATH_BYTES], const struct training *r, const char *name, struct error *err)
 {
     if (snprintf(out, PATH_BYTES, "%s/%s", r->t->recipe.dir, name) < PATH_BYTES) return STATUS_OK;
     return error_set(err, STATUS_RANGE, "%s: path is too long", r->t->recipe.dir);
 }
 
 /* One trainer per folder: the lock goes with the process, however it ends. */
-static int take_lock(struct run *r, struct error *err)
+static int take_lock(struct training *r, struct error *err)
 {
     char path[PATH_BYTES];
     int rc = path_in(path, r, "lock", err);
@@ -78,7 +81,7 @@ static const char log_header[] =
     "tokens_per_second,peak_share,held_out_loss,held_out_bits_per_byte\n";
 
 /* Lines of steps that the checkpoint does not know are forgotten, so that the log tells of one run. */
-static int open_log(struct run *r, struct error *err)
+static int open_log(struct training *r, struct error *err)
 {
     char path[PATH_BYTES];
     struct buf old, kept;
@@ -105,7 +108,7 @@ static int open_log(struct run *r, struct error *err)
     return r->log ? STATUS_OK : error_set(err, STATUS_IO, "%s: cannot open: %s", path, strerror(errno));
 }
 
-static int log_step(struct run *r, const struct step_report *s, bool evaluated, struct error *err)
+static int log_step(struct training *r, const struct step_report *s, bool evaluated, struct error *err)
 {
     double speed = (double)s->tokens / s->seconds;
     fprintf(r->log, "%d,%llu,%.6f,%.5f,%.6f,%.6f,%.6f,%.5g,%.6g,%.3f,%.1f,%.4f", s->step,
@@ -120,7 +123,7 @@ static int log_step(struct run *r, const struct step_report *s, bool evaluated, 
 }
 
 /* Recent losses as a line of bars, lowest to highest of them. */
-static void draw_trend(const struct run *r, char out[3 * TREND + 1])
+static void draw_trend(const struct training *r, char out[3 * TREND + 1])
 {
     static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     double low = INFINITY, high = -INFINITY;
@@ -148,7 +151,7 @@ static void time_left(char out[32], double seconds)
         snprintf(out, 32, "%d:%02d h", minutes / 60, minutes % 60);
 }
 
-static void show_step(struct run *r, const struct step_report *s, bool last)
+static void show_step(struct training *r, const struct step_report *s, bool last)
 {
     double t = now();
     if (!last && t - r->shown < (r->term.is_terminal ? 0.5 : seconds_between_lines)) return;
@@ -167,7 +170,7 @@ static void show_step(struct run *r, const struct step_report *s, bool last)
         s->gradient_norm, s->load, left, r->term.is_terminal && !last ? "" : "\n");
 }
 
-static void note_step(struct run *r, const struct step_report *s)
+static void note_step(struct training *r, const struct step_report *s)
 {
     double speed = (double)s->tokens / s->seconds;
     r->smooth = r->smooth > 0 ? r->smooth + 0.1 * (s->loss - r->smooth) : s->loss;
@@ -180,7 +183,7 @@ static void note_step(struct run *r, const struct step_report *s)
                 r->term.is_terminal ? "\r\033[K" : "", s->step);
 }
 
-static int evaluate(struct run *r, bool *evaluated, struct error *err)
+static int evaluate(struct training *r, bool *evaluated, struct error *err)
 {
     const struct recipe *recipe = &r->t->recipe;
     bool due = recipe->evaluate_every > 0 &&
@@ -196,7 +199,46 @@ static int evaluate(struct run *r, bool *evaluated, struct error *err)
     return STATUS_OK;
 }
 
-static int train(struct run *r, struct error *err)
+enum { N_SAMPLES = 4, SAMPLE_TOKENS = 96 };
+
+/* "given|made" for a few held-out documents; nothing when the run has no tokenizer. */
+static int add_samples(struct training *r, struct buf *out, struct error *err)
+{
+    struct data_tokenizer tok = {0};
+    struct trainer *t = r->t;
+    if (!t->recipe.tokenizer[0]) return STATUS_OK;
+    int rc = data_tokenizer_open(&tok, t->recipe.tokenizer, err);
+    int32_t *ids = calloc((size_t)t->recipe.row_tokens, sizeof *ids);
+    if (rc == STATUS_OK && !ids) rc = error_set(err, STATUS_NOMEM, "samples");
+    if (rc == STATUS_OK && tok.identity != batches_tokenizer(t->data))
+        rc = error_set(err, STATUS_RANGE, "%s: not the tokenizer that the data was made with",
+                       t->recipe.tokenizer);
+    for (uint64_t i = 0; i < N_SAMPLES && rc == STATUS_OK; i++) {
+        int n_prompt, n = trainer_sample(t, i, SAMPLE_TOKENS, tok.eos, ids, &n_prompt, err);
+        if (n < 0) rc = n;
+        for (int j = 0; j < n; j++) {
+            if (j == n_prompt) buf_puts(out, "|");
+            buf_str(out, tokenizer_bytes(tok.t, ids[j]));
+        }
+        buf_puts(out, "\n\n");
+    }
+    free(ids);
+    data_tokenizer_close(&tok);
+    return rc;
+}
+
+/* samples: they take a moment, so only at the end. */
+static int report(struct training *r, bool samples, struct error *err)
+{
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    int rc = samples ? add_samples(r, &text, err) : STATUS_OK;
+    if (rc == STATUS_OK) rc = train_report_write(r->t, &text, err);
+    buf_free(&text);
+    return rc;
+}
+
+static int train(struct training *r, struct error *err)
 {
     struct trainer *t = r->t;
     struct step_report s;
@@ -212,17 +254,19 @@ static int train(struct run *r, struct error *err)
         show_step(r, &s, t->step == t->recipe.steps);
         if (rc == STATUS_OK && !s.skipped && t->step % t->recipe.save_every == 0) {
             rc = trainer_save(t, err);
+            if (rc == STATUS_OK) rc = report(r, false, err);
             saved = t->step;
         }
     }
     if (rc == STATUS_OK && saved != t->step && t->n_skipped == 0) rc = trainer_save(t, err);
+    if (rc == STATUS_OK) rc = report(r, true, err);
     if (rc == STATUS_OK && t->step < t->recipe.steps)
         fprintf(stderr, "%sstopped after step %d; the same command goes on\n",
                 r->term.is_terminal ? "\n" : "", t->step);
     return rc;
 }
 
-static void describe(const struct run *r)
+static void describe(const struct training *r)
 {
     const struct trainer *t = r->t;
     uint64_t all = 0;
@@ -234,7 +278,7 @@ static void describe(const struct run *r)
     if (t->step > 0) fprintf(stderr, "going on after step %d\n", t->step);
 }
 
-static int prepare(struct run *r, struct error *err)
+static int prepare(struct training *r, struct error *err)
 {
     struct machine_speed speed;
     int rc = take_lock(r, err);
@@ -246,7 +290,7 @@ static int prepare(struct run *r, struct error *err)
 
 int cmd_train(const struct options *o, struct error *err)
 {
-    struct run r = {.lock = -1};
+    struct training r = {.lock = -1};
     struct machine m;
     if (!o->config) return usage_error(err, "--config FILE is missing: the description of the run");
     machine_read(&m);

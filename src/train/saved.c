@@ -257,7 +257,7 @@ int saved_vocabulary(int *n_vocab, const char *path, struct error *err)
     return rc;
 }
 
-int saved_read_params(struct params *p, const char *path, struct error *err)
+static int read_params(struct params *p, const char *path, struct error *err)
 {
     struct view v;
     char note[480] = "";
@@ -268,4 +268,30 @@ int saved_read_params(struct params *p, const char *path, struct error *err)
     take_params(p, &v);
     file_map_close(&v.map);
     return STATUS_OK;
+}
+
+static void copy_params(struct params *to, const struct params *from)
+{
+    for (int i = 0; i < from->n; i++)
+        memcpy(params_find(to, from->param[i].spec.name)->w, from->param[i].w,
+               from->param[i].n * sizeof(real));
+    for (int l = 0; l < from->c.n_hash_layers; l++)
+        memcpy(to->block[l].tid2eid, from->block[l].tid2eid, table_values(from) * 4);
+}
+
+int saved_read_params(struct params *p, const char *path, struct error *err)
+{
+    int rc = read_params(p, path, err);
+    if (rc == STATUS_OK || p->c.n_mtp == 0) return rc;
+    struct v4_config without = p->c;
+    struct params *backbone;
+    struct error ignored;
+    without.n_mtp = 0;
+    if (params_open(&backbone, &without, &ignored) != STATUS_OK) return rc;
+    if (read_params(backbone, path, &ignored) == STATUS_OK) {
+        copy_params(p, backbone);
+        rc = STATUS_OK;
+    }
+    params_close(backbone);
+    return rc;
 }

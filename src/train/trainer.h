@@ -59,6 +59,12 @@ int trainer_evaluate(struct trainer *t, struct evaluation *out, struct error *er
 /* Writes a checkpoint and removes those beyond the newest `keep`. */
 int trainer_save(struct trainer *t, struct error *err);
 
+/* sample.c: the beginning of a held-out document, up to what is learnt of it, and up to max_new tokens behind
+ * it, always the likeliest, ending with eos. ids: room for row_tokens. Returns how many there are, *n_prompt
+ * of them given. */
+int trainer_sample(struct trainer *t, uint64_t row, int max_new, int32_t eos, int32_t *ids, int *n_prompt,
+                   struct error *err);
+
 /* saved.c: checkpoint files. */
 /* The newest whole checkpoint of dir into t (params, optimizer, counters). *found false: there is none.
  * Damaged ones are named in t->note. */
@@ -67,7 +73,8 @@ int saved_write(const struct trainer *t, struct error *err);
 /* The vocabulary's size in the checkpoint file, or in the newest one of a folder: what a recipe alone does
  * not tell. */
 int saved_vocabulary(int *n_vocab, const char *path, struct error *err);
-/* Parameters of the checkpoint file, or of the newest whole one of a folder. */
+/* Parameters of the checkpoint file, or of the newest whole one of a folder. One without an MTP block will do
+ * for a model with it: the block keeps its values. */
 int saved_read_params(struct params *p, const char *path, struct error *err);
 
 #endif
