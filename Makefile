@@ -9,7 +9,7 @@ export PREFIX DESTDIR
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
-	check-correctness check-v4 check-clients bench-peers lint format tidy fuzz install clean
+	corpus check-correctness check-v4 check-clients bench-peers lint format tidy fuzz install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -69,6 +69,11 @@ check-clients: ## SDKs and coding agents against the server; installs them from 
 	@mkdir -p build-clients
 	@tools/clients.sh build-clients
 	@meson test -C build clients --no-rebuild -v
+
+corpus: ## text, instructions, vocabulary and shards for training, in build-corpus (ARGS=tiny or full)
+	@$(setup) packages build
+	@$(setup) build plain fathom
+	@tools/corpus/build.sh $(if $(ARGS),$(ARGS),full) build/fathom build-corpus/$(if $(ARGS),$(ARGS),full)
 
 check-correctness: ## logits and token ids against other implementations
 	@$(setup) packages build test correctness

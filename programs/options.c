@@ -13,7 +13,7 @@
 #define FIELD(member) offsetof(struct options, member)
 #define ON(command)   (1u << COMMAND_##command)
 
-enum { FIRST_LONG = 256, MAX_ROWS = 64 }; /* getopt values of rows start past every letter */
+enum { FIRST_LONG = 256, MAX_ROWS = 128 }; /* getopt values of rows start past every letter */
 
 static const unsigned all_commands = (1u << N_COMMANDS) - 1;
 static const unsigned runs_model = ON(RUN) | ON(SERVE) | ON(LOGITS) | ON(BENCH) | ON(EVAL);
@@ -155,7 +155,7 @@ const struct option_row option_rows[] = {
 };
 // clang-format on
 const int n_option_rows = sizeof option_rows / sizeof option_rows[0];
-_Static_assert(sizeof option_rows / sizeof option_rows[0] < MAX_ROWS, "struct options.given holds 64 bits");
+_Static_assert(sizeof option_rows / sizeof option_rows[0] <= MAX_ROWS, "struct options.given holds 128 bits");
 
 bool parse_real(const char *text, double min, double max, double *out)
 {
@@ -338,7 +338,7 @@ int options_parse(struct options *o, const struct command *c, int argc, char **a
             return error_set(err, STATUS_RANGE, "--%s needs a value: --%s %s", row->name, row->name,
                              row->arg);
         if (!option_store(o, row, optarg)) return value_error(row, optarg, err);
-        o->given |= (uint64_t)1 << (row - option_rows);
+        o->given[(row - option_rows) / 64] |= (uint64_t)1 << ((row - option_rows) % 64);
     }
     return o->help ? STATUS_OK : args_take(o, c, argc - optind, argv + optind, err);
 }
@@ -346,6 +346,6 @@ int options_parse(struct options *o, const struct command *c, int argc, char **a
 bool options_given(const struct options *o, size_t field)
 {
     for (int i = 0; i < n_option_rows; i++)
-        if (option_rows[i].field == field && (o->given >> i & 1)) return true;
+        if (option_rows[i].field == field && (o->given[i / 64] >> (i % 64) & 1)) return true;
     return false;
 }

@@ -23,7 +23,7 @@ struct options {
     double temperature, top_p, min_p;
     uint64_t seed, ram_bytes;
     bool raw, no_think, think, special, spell, stepwise, json, machine, profile, check, help;
-    uint64_t given;                     /* bit i: option_rows[i] was on the command line */
+    uint64_t given[2];                  /* bit i: option_rows[i] was on the command line */
     const char *args[OPTIONS_MAX_ARGS]; /* what is no option */
     int n_args;
 };

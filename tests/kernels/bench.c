@@ -120,15 +120,15 @@ static void bench_packed(const struct kernels *k, const char *name, enum dtype d
         BEST(few, n_copies, {
             p.data = copies + (size_t)next * bytes;
             next = (next + 1) % n_copies;
-            f(y, DIM, &p, &x, t, 0, DIM);
+            f(y, DIM, &p, &x, t, 0, DIM, false);
         })
         row(k, name, shape, few, (double)bytes, ops * t);
     }
     p.data = copies;
     if (!slow) {
-        BEST(cached, 50, f(y, DIM, &p, &x, 1, 0, N_CACHED))
+        BEST(cached, 50, f(y, DIM, &p, &x, 1, 0, N_CACHED, false))
         row(k, name, "128x2048, 1 token", cached, (double)bytes * N_CACHED / DIM, ops * N_CACHED / DIM);
-        BEST(prefill, 1, f(y, DIM, &p, &x, N_PREFILL, 0, DIM))
+        BEST(prefill, 1, f(y, DIM, &p, &x, N_PREFILL, 0, DIM, false))
         row(k, name, "2048x2048, 256 tokens", prefill, (double)bytes, ops * N_PREFILL);
     }
     free(copies), free(from), free(y), free(x.q), free(x.d), free(x.s), free(x.sum);

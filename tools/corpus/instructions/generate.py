@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Instruction data for a very small model: requests for Python functions and classes, repairs, explanations, tool calls.
 
-    tools/corpus/instructions/generate.py FOLDER [--n 100000] [--seed 1]
+    tools/corpus/instructions/generate.py FOLDER [--n 100000] [--seed 1] [--families NAME,...]
 
 writes
     train.jsonl           conversations for `fathom data chat`
     dev.jsonl             conversations whose requests are worded as no request of train.jsonl, for the loss while training
     eval/NAME.jsonl       tasks for `fathom eval`: paraphrases, wordings, compositions, classes, repairs, explanations, tools, new-tools
     counts.json           examples by family and kind, executions, duplicates left out
+
+--families makes a small set: functions of these families and small talk, nothing else.
 
 Every solution is executed against its tests before it enters; a faulty function counts as such only when its tests fail.
 Three things are held out, by hashes of the words alone (wording.py, compositions.py): frames, descriptions and pairs of
@@ -316,7 +318,8 @@ def requests_of(example):
 
 
 def draw(rng, make, split, n, seen, forbidden=frozenset()):
-    """n examples without exact copies; none whose last request is among the forbidden ones."""
+    """n examples; none whose last request is among the forbidden ones. Exact copies are left out, but of small talk, which
+    has few words and must be met often."""
     out, tries = [], 0
     while len(out) < n and tries < 200 * n + 10000:
         tries += 1
@@ -324,7 +327,7 @@ def draw(rng, make, split, n, seen, forbidden=frozenset()):
         if not made:
             continue
         text = json.dumps(made[1])
-        if text in seen:
+        if text in seen and made[0] not in ("talk", "cannot"):
             executed["copies left out"] += 1
             continue
         if forbidden and not forbidden.isdisjoint(requests_of(made[1])):
@@ -350,6 +353,8 @@ def task_of(made):
 
 def pinned_tasks():
     for name, description, frame in wording.PINNED:
+        if name not in FAMILIES:
+            continue
         family = FAMILIES[name]
         does = wording.third_person(description)
         tests = cases_as_tests(family, name, 0)
@@ -362,12 +367,16 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--families", type=lambda text: text.split(","), default=[])
     args = parser.parse_args()
+    kinds = {"known": 85, "talk": 15} if args.families else KINDS
+    for name in sorted(set(FAMILIES) - set(args.families)) if args.families else []:
+        del FAMILIES[name]
     signal.signal(signal.SIGALRM, on_alarm)
     (args.folder / "eval").mkdir(parents=True, exist_ok=True)
     rng, seen, train = random.Random(args.seed), set(), []
-    total = sum(KINDS.values())
-    for kind, share in KINDS.items():
+    total = sum(kinds.values())
+    for kind, share in kinds.items():
         train += draw(rng, MAKERS[kind], "train", args.n * share // total, seen)
     rng.shuffle(train)
     write_lines(args.folder / "train.jsonl", (c for _, c, _ in train))
@@ -377,6 +386,8 @@ def main():
     scale = min(1.0, args.n / 20_000)  # small runs are for tests
     plans = {"paraphrases": (example_known, "held-out"), "wordings": (example_known, "wording"), "compositions": (example_held_out_composition, ""),
              "classes": (example_class, "held-out"), "repairs": (example_repair, "held-out"), "tools": (example_tools, "held-out"), "new-tools": (example_tools, "new-tools")}
+    if args.families:
+        plans = {k: plans[k] for k in ("paraphrases", "wordings")}
     sets = {}
     for name, (make, split) in plans.items():
         sets[name] = draw(rng, make, split, max(5, int(EVAL_SIZES[name] * scale)), held, trained)
