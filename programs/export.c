@@ -1,4 +1,4 @@
-/* fathom export: a checkpoint of a training run as a model folder. */
+/* fathom export: a checkpoint of a training run as a model folder or a GGUF file. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,11 +9,17 @@
 
 enum { TOKENIZER_MAX = 64 << 20 };
 
+static bool is_gguf(const struct options *o)
+{
+    return strcmp(o->as, "gguf") == 0;
+}
+
 static int find_format(enum export_format *out, const char *name, struct error *err)
 {
+    if (strcmp(name, "gguf") == 0) return *out = EXPORT_FP4, STATUS_OK; /* its numbers */
     for (int i = 0; i < N_EXPORT_FORMATS; i++)
         if (strcmp(name, export_format_names[i]) == 0) return *out = (enum export_format)i, STATUS_OK;
-    return error_set(err, STATUS_RANGE, "--as: expected f32, bf16, fp8 or fp4, found \"%.20s\"", name);
+    return error_set(err, STATUS_RANGE, "--as: expected fp4, fp8, bf16, f32 or gguf, found \"%.20s\"", name);
 }
 
 static int copy_tokenizer(const struct recipe *r, const char *dir, struct error *err)
@@ -30,6 +36,27 @@ static int copy_tokenizer(const struct recipe *r, const char *dir, struct error 
     return rc;
 }
 
+static int write_gguf(struct params *p, const struct recipe *r, const struct kernels *k, const char *path,
+                      struct error *err)
+{
+    struct buf json;
+    buf_init(&json, TOKENIZER_MAX);
+    int rc = r->tokenizer[0] ? file_read(&json, r->tokenizer, err) : STATUS_OK;
+    params_round(p, EXPORT_FP4, k);
+    if (rc == STATUS_OK) rc = export_gguf(p, path, r->tokenizer, buf_view(&json), err);
+    buf_free(&json);
+    return rc;
+}
+
+static int write_folder(const struct params *p, const struct recipe *r, enum export_format f,
+                        const struct kernels *k, const char *dir, struct error *err)
+{
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return error_set(err, STATUS_IO, "%s: cannot make the folder: %s", dir, strerror(errno));
+    int rc = export_official(p, f, k, dir, err);
+    return rc == STATUS_OK ? copy_tokenizer(r, dir, err) : rc;
+}
+
 static int export_recipe(const struct options *o, struct recipe *r, enum export_format f, struct error *err)
 {
     struct params *p = NULL;
@@ -39,10 +66,8 @@ static int export_recipe(const struct options *o, struct recipe *r, enum export_
     if (rc == STATUS_OK) rc = saved_vocabulary(&r->model.n_vocab, from, err);
     if (rc == STATUS_OK) rc = params_open(&p, &r->model, err);
     if (rc == STATUS_OK) rc = saved_read_params(p, from, err);
-    if (rc == STATUS_OK && mkdir(o->output, 0777) != 0 && errno != EEXIST)
-        rc = error_set(err, STATUS_IO, "%s: cannot make the folder: %s", o->output, strerror(errno));
-    if (rc == STATUS_OK) rc = export_official(p, f, &k, o->output, err);
-    if (rc == STATUS_OK) rc = copy_tokenizer(r, o->output, err);
+    if (rc == STATUS_OK)
+        rc = is_gguf(o) ? write_gguf(p, r, &k, o->output, err) : write_folder(p, r, f, &k, o->output, err);
     params_close(p);
     return rc;
 }
@@ -52,7 +77,7 @@ int cmd_export(const struct options *o, struct error *err)
     struct recipe r;
     enum export_format f = EXPORT_FP4;
     if (!o->config) return usage_error(err, "--config FILE is missing: the description of the run");
-    if (!o->output) return usage_error(err, "-o DIR is missing: the folder to write into");
+    if (!o->output) return usage_error(err, "-o DIR is missing: the folder or file to write");
     int rc = find_format(&f, o->as, err);
     if (rc != STATUS_OK) return EXIT_USAGE;
     rc = recipe_read(&r, o->config, err);

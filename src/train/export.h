@@ -21,6 +21,13 @@ enum dtype export_dtype(const struct v4_tensor_spec *t, enum export_format f);
 int export_official(const struct params *p, enum export_format f, const struct kernels *k, const char *dir,
                     struct error *err);
 
+/* One GGUF file at path, as llama.cpp names things: experts in MXFP4, other matrices in BF16, vectors in F32,
+ * without the MTP block. For parameters that params_round made into EXPORT_FP4 it holds the same numbers.
+ * json: the text of tokenizer.json (named `tokenizer` in messages), which becomes the tokenizer's lists; may
+ * be empty. */
+int export_gguf(const struct params *p, const char *path, const char *tokenizer, struct str json,
+                struct error *err);
+
 /* Every parameter becomes what its export in this format would decode to. */
 void params_round(struct params *p, enum export_format f, const struct kernels *k);
 

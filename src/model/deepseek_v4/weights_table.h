@@ -1,5 +1,5 @@
 /* The weight table: every tensor of a block in one row, read by the loader, the check for strangers and the
- * writer of random checkpoints. Internal to deepseek_v4/. */
+ * writers of checkpoints. */
 #ifndef FATHOM_MODEL_DEEPSEEK_V4_WEIGHTS_TABLE_H
 #define FATHOM_MODEL_DEEPSEEK_V4_WEIGHTS_TABLE_H
 
