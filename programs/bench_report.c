@@ -116,6 +116,8 @@ void bench_print_json(const struct bench *b, const struct runtime *r)
         phase_json(&w, b, &b->prefill);
         phase_json(&w, b, &b->decode);
         number(&w, "load_s", r->load_s, 4);
+        number(&w, "pack_s", r->pack_s, 4);
+        json_key(&w, "packed_bytes"), json_int(&w, (int64_t)engine_plan(r->engine)->packed_bytes);
         json_key(&w, "weight_bytes"), json_int(&w, (int64_t)m->weight_bytes);
         json_key(&w, "rss_peak_bytes"), json_int(&w, (int64_t)b->rss_peak_bytes);
     }
@@ -159,8 +161,13 @@ void bench_print_text(const struct bench *b, const struct runtime *r)
     printf("\n");
     if (r) {
         const struct model *m = engine_model(r->engine);
-        printf("model     %s, %.1f MB read per token, loaded in %.3f s\n",
+        double packed = (double)engine_plan(r->engine)->packed_bytes;
+        printf("model     %s, %.1f MB read per token, loaded in %.3f s",
                buf_cstr((struct buf *)(uintptr_t)&r->path), (double)m->active_bytes / 1e6, r->load_s);
+        if (r->pack_s > 0)
+            printf(", of which packing %.1f MB took %.3f s (%.2f GB/s)", packed / 1e6, r->pack_s,
+                   packed / r->pack_s / 1e9);
+        printf("\n");
         phase_text(b, &b->prefill);
         phase_text(b, &b->decode);
         printf("memory    %.1f MB at most\n", (double)b->rss_peak_bytes / 1e6);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "term/progress.h"
 
 double clock_s(void)
 {
@@ -39,21 +40,45 @@ static void add_hint(const struct options *o, struct error *err)
                             : "end other programs, or take a smaller model");
 }
 
+/* Packing as people see it: a bar when it takes a while. */
+struct packing {
+    struct term term;
+    struct progress bar;
+    double start, seconds;
+};
+
+static void on_packing(void *ctx, uint64_t done, uint64_t total)
+{
+    struct packing *p = ctx;
+    if (done == 0) {
+        p->start = clock_s();
+        term_init(&p->term, STDIN_FILENO, STDERR_FILENO);
+        progress_start(&p->bar, &p->term, "packing weights", PROGRESS_BYTES, NULL, total);
+    }
+    p->seconds = clock_s() - p->start;
+    progress_update(&p->bar, done);
+}
+
 int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, struct error *err)
 {
     *r = (struct runtime){0};
     buf_init(&r->path, 4096);
+    struct packing packing = {.seconds = 0};
     struct engine_options eo = {.n_threads = o->n_threads,
                                 .isa = o->isa,
                                 .ram_bytes = o->ram_bytes,
                                 .n_ctx = o->n_ctx,
                                 .n_sessions = n_sessions,
-                                .n_rewind = o->n_rewind};
+                                .n_rewind = o->n_rewind,
+                                .packing = on_packing,
+                                .packing_ctx = &packing};
     int rc = numerics_parse(&eo.numerics, o->numerics, err);
     if (rc == STATUS_OK) rc = model_resolve(&r->path, o->model, &r->row, err);
     if (rc != STATUS_OK) return rc;
     double start = clock_s();
     rc = engine_open(&r->engine, buf_cstr(&r->path), &eo, err);
+    if (packing.bar.term) progress_end(&packing.bar, false);
+    r->pack_s = packing.seconds;
     if (rc == STATUS_NOMEM) add_hint(o, err);
     if (rc == STATUS_OK) rc = tokenizer_open(&r->tokenizer, engine_checkpoint(r->engine), err);
     r->load_s = clock_s() - start;

@@ -16,6 +16,7 @@ struct runtime {
     struct session *session;
     struct tokenizer *tokenizer;
     double load_s; /* from opening the file to an empty session */
+    double pack_s; /* of which packing weights took this; 0: nothing was packed */
 };
 
 /* Resolves --model (fetching a named one if needed) and opens everything. Call runtime_close in every case.

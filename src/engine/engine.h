@@ -17,7 +17,7 @@ struct engine_options {
     int n_rewind;   /* see struct model_options */
     int n_batch;    /* tokens per prefill step; 0: 512 */
     int n_sessions; /* that will be open at a time: the plan counts them; 0: 1 */
-    void (*packing)(void *ctx, uint64_t done, uint64_t total); /* progress of packing weights, in bytes; or NULL */
+    void (*packing)(void *ctx, uint64_t done, uint64_t total); /* progress of packing weights, in bytes, from 0; or NULL */
     void *packing_ctx;
 };
 

@@ -56,8 +56,8 @@ static void pack_some(void *ctx, int first, int last, int thread)
     if (!pack_groups(o->data, &o->p, o->w, first, last)) atomic_store(&o->failed, true);
 }
 
-/* The whole pages of [data, data + bytes): they are a private view of a file, so what is read again comes
- * back from it. */
+/* The whole pages of [data, data + bytes): they are a view of a file, so what is read again comes back
+ * from it. */
 static void give_back(const uint8_t *data, uint64_t bytes)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)data + page - 1) / page * page;
@@ -106,6 +106,7 @@ int weights_pack(struct model *m, struct arena *arena, struct pool *pool,
                         .ctx = ctx,
                         .err = err};
     k.next = arena_new(arena, struct packed_matrix, s.n);
+    if (progress) progress(ctx, 0, k.total);
     m->arch->visit_weights(m, pack_one, &k);
     return k.rc;
 }

@@ -217,7 +217,8 @@ def bench_prints_one_object(folder):
     assert abs(d["bytes"] / d["seconds"] / 1e9 / d["gb_per_s"] - 1) < 1e-2
     assert d["bandwidth_share"] > 0 and d["read_gb_per_s"] == b["machine"]["read_gb_per_s"]
     assert "profile" not in d
-    assert b["load_s"] > 0 and b["weight_bytes"] > 1e5 and b["rss_peak_bytes"] > 1e6 and b["commit"]
+    assert b["load_s"] > b["pack_s"] and (b["pack_s"] > 0) == (b["packed_bytes"] > 0)
+    assert b["weight_bytes"] > 1e5 and b["rss_peak_bytes"] > 1e6 and b["commit"]
 
 
 def bench_shows_where_the_time_goes(folder):

@@ -12,12 +12,14 @@
 #include "base/rng.h"
 #include "engine/internal.h"
 #include "engine/speculative.h"
+#include "support/v4_export.h"
 #include "support/v4_rig.h"
 
 enum { N_TOKENS = 50, N_CTX = 96, V = 320, N_DRAFT = 3 };
 
 struct fixture {
     struct temp_folder folder;
+    char path[512]; /* of the model */
     const char *name;
     const struct v4_numerics *numerics;
     int32_t ids[N_TOKENS];
@@ -32,7 +34,11 @@ static void need(int rc, const struct error *err)
 static void open_rig(struct rig *r, const struct fixture *f, int n_ctx, int n_threads, const char *isa)
 {
     struct error err = {0};
-    need(rig_open(r, f->folder.path, f->numerics, n_ctx, n_threads, isa, &err), &err);
+    need(rig_open(r, f->path, f->numerics, n_ctx, n_threads, isa, &err), &err);
+    if (f->numerics == &v4_fast) {
+        need(rig_pack(r, &err), &err);
+        assert_true(r->packed.used > 0);
+    }
 }
 
 static struct state *new_state(struct rig *r)
@@ -338,12 +344,19 @@ static void cancelled_prefill_goes_on(void **state)
 
 /* ---- whole sessions ---- */
 
+static enum numerics contract_of(const struct fixture *f)
+{
+    return f->numerics == &v4_exact  ? NUMERICS_EXACT
+           : f->numerics == &v4_fast ? NUMERICS_FAST
+                                     : NUMERICS_REFERENCE;
+}
+
 static struct engine *open_engine(const struct fixture *f, enum numerics n)
 {
     struct engine *e;
     struct error err = {0};
-    need(engine_open(&e, f->folder.path,
-                     &(struct engine_options){.n_threads = 1, .n_ctx = N_CTX, .numerics = n}, &err),
+    need(engine_open(&e, f->path, &(struct engine_options){.n_threads = 1, .n_ctx = N_CTX, .numerics = n},
+                     &err),
          &err);
     return e;
 }
@@ -352,7 +365,8 @@ static void saved_sessions_are_tied_to_model_and_numerics(void **state)
 {
     const struct fixture *f = *state;
     struct error err = {0};
-    struct engine *e = open_engine(f, NUMERICS_REFERENCE), *exact = open_engine(f, NUMERICS_EXACT);
+    struct engine *e = open_engine(f, f->numerics == &v4_fast ? NUMERICS_FAST : NUMERICS_REFERENCE),
+                  *exact = open_engine(f, NUMERICS_EXACT);
     struct session *a, *b;
     struct temp_folder files, other_folder;
     temp_folder_make(&files);
@@ -434,7 +448,7 @@ static void speculation_changes_no_token(void **state)
 {
     const struct fixture *f = *state;
     struct error err = {0};
-    struct engine *e = open_engine(f, f->numerics == &v4_exact ? NUMERICS_EXACT : NUMERICS_REFERENCE);
+    struct engine *e = open_engine(f, contract_of(f));
     uint64_t drafted = 0, accepted = 0;
     for (int sampled = 0; sampled < 2; sampled++) {
         struct text plain = {.sampled = sampled, .limit = 40};
@@ -552,7 +566,10 @@ static void a_million_positions(void **state)
     temp_folder_remove(&folder);
 }
 
-static void make_fixture(struct fixture *f, const char *name, bool dspark, const struct v4_numerics *numerics)
+/* Types of a GGUF file in which all large matrices can be packed; NULL: the release's folder, whose FP4
+ * experts can. */
+static void make_fixture(struct fixture *f, const char *name, bool dspark, const struct v4_numerics *numerics,
+                         const struct v4_types *types)
 {
     struct v4_config c;
     struct error err = {0};
@@ -564,6 +581,14 @@ static void make_fixture(struct fixture *f, const char *name, bool dspark, const
     if (!dspark) c.dspark_block = 0, c.n_mtp = 1;
     temp_folder_make(&f->folder);
     v4_test_write(&f->folder, &c, 4);
+    snprintf(f->path, sizeof f->path, "%s", f->folder.path);
+    if (types) {
+        struct checkpoint *release;
+        need(checkpoint_open(&release, f->folder.path, &err), &err);
+        snprintf(f->path, sizeof f->path, "%s", temp_folder_path(&f->folder, "model.gguf"));
+        v4_export_gguf(f->path, &(struct v4_export){.c = &c, .source = release, .types = *types});
+        checkpoint_close(release);
+    }
     rng_seed(&rng, 3);
     for (int i = 0; i < N_TOKENS; i++) f->ids[i] = (int32_t)rng_below(&rng, V);
     open_rig(&r, f, N_CTX, 1, "ref");
@@ -606,13 +631,20 @@ static void filled_states(void **state)
 
 int main(void)
 {
+    static const struct v4_types mxfp4 = {
+        .gate_up = DTYPE_MXFP4, .down = DTYPE_MXFP4, .matrices = DTYPE_Q8_0, .others = DTYPE_BF16};
+    /* Gate and up packed and down not, experts beside a router in Q8_0. */
+    static const struct v4_types mixed = {
+        .gate_up = DTYPE_Q4_0, .down = DTYPE_BF16, .matrices = DTYPE_Q4_1, .others = DTYPE_Q8_0};
     static const struct {
         const char *name;
         bool dspark;
         const struct v4_numerics *numerics;
-    } models[] = {{"MTP, reference", false, &v4_reference},
-                  {"MTP, exact", false, &v4_exact},
-                  {"DSpark, reference", true, &v4_reference}};
+        const struct v4_types *types;
+    } models[] = {
+        {"MTP, reference", false, &v4_reference, NULL},   {"MTP, exact", false, &v4_exact, NULL},
+        {"DSpark, reference", true, &v4_reference, NULL}, {"DSpark, fast", true, &v4_fast, NULL},
+        {"MTP, fast, MXFP4", false, &v4_fast, &mxfp4},    {"MTP, fast, mixed", false, &v4_fast, &mixed}};
     static const struct CMUnitTest properties[] = {
         cmocka_unit_test(chunks),
         cmocka_unit_test(threads),
@@ -631,7 +663,7 @@ int main(void)
     static struct CMUnitTest tests[N_MODELS * N_PROPERTIES + 2];
     static char names[N_MODELS * N_PROPERTIES][80];
     for (int m = 0; m < N_MODELS; m++) {
-        make_fixture(&fixtures[m], models[m].name, models[m].dspark, models[m].numerics);
+        make_fixture(&fixtures[m], models[m].name, models[m].dspark, models[m].numerics, models[m].types);
         for (int p = 0; p < N_PROPERTIES; p++) {
             int i = m * N_PROPERTIES + p;
             snprintf(names[i], sizeof names[i], "%s: %s", models[m].name, properties[p].name);

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "model/pack.h"
+
 const struct v4_numerics v4_exact = {0}, v4_cache_only = {.cache = true},
+                         v4_fast = {.cache = true, .tail_bf16 = true},
                          v4_reference = {.cache = true, .tail_bf16 = true, .activations = true};
 
 /* Smaller in every direction; three layers. */
@@ -74,6 +77,7 @@ void v4_test_write(const struct temp_folder *f, const struct v4_config *c, uint6
 void rig_close(struct rig *r)
 {
     arena_free(&r->scratch);
+    arena_free(&r->packed);
     pool_close(r->pool);
     model_close(r->model);
     checkpoint_close(r->checkpoint);
@@ -98,6 +102,11 @@ int rig_open(struct rig *r, const char *path, const struct v4_numerics *n, int n
     } else
         rig_close(r);
     return rc;
+}
+
+int rig_pack(struct rig *r, struct error *err)
+{
+    return weights_pack(r->model, &r->packed, r->pool, NULL, NULL, err);
 }
 
 int rig_state(struct rig *r, struct state **out, struct error *err)

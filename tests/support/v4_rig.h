@@ -13,7 +13,7 @@ void v4_test_config(const char *name, struct v4_config *c);
 /* Writes a random checkpoint of c into f, which is fresh. Aborts when that fails. */
 void v4_test_write(const struct temp_folder *f, const struct v4_config *c, uint64_t seed);
 
-extern const struct v4_numerics v4_exact, v4_cache_only, v4_reference;
+extern const struct v4_numerics v4_exact, v4_cache_only, v4_fast, v4_reference;
 
 struct rig {
     struct checkpoint *checkpoint;
@@ -21,7 +21,7 @@ struct rig {
     struct v4_model *v4; /* the same */
     struct kernels kernels;
     struct pool *pool;
-    struct arena scratch;
+    struct arena scratch, packed;
     int n_ctx;
 };
 
@@ -29,6 +29,8 @@ enum { RIG_MAX_STEP = 512 };
 
 int rig_open(struct rig *r, const char *path, const struct v4_numerics *n, int n_ctx, int n_threads,
              const char *isa, struct error *err);
+/* Packs what can be packed: with v4_fast this is --numerics fast. Before the first step. */
+int rig_pack(struct rig *r, struct error *err);
 void rig_close(struct rig *r); /* accepts a zeroed or half-built one */
 int rig_state(struct rig *r, struct state **out, struct error *err);
 /* One step of one sequence. probe may be NULL, logits (n_logits, n_vocab). */
