@@ -150,6 +150,8 @@ static int serve(struct serving *s, const struct options *o, struct error *err)
     const struct server_options so = {.address = o->host,
                                       .port = o->port,
                                       .n_slots = o->n_slots,
+                                      .keep_folder = o->keep,
+                                      .keep_bytes = o->keep_bytes,
                                       .model_id = name,
                                       .format = s->format,
                                       .texts = s->texts,

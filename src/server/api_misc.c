@@ -137,6 +137,10 @@ void handle_metrics(struct server *s, struct exchange *x)
     metric(&out, "steps_total", "counter", "forward steps", (double)t.n_steps);
     metric(&out, "busy_seconds_total", "counter", "time in forward steps", t.busy_s);
     metric(&out, "queue_seconds_total", "counter", "time that prompts waited", t.queue_s);
+    metric(&out, "states_saved_total", "counter", "states written to disk", (double)t.n_saved);
+    metric(&out, "states_loaded_total", "counter", "states read from disk", (double)t.n_loaded);
+    metric(&out, "states_failed_total", "counter", "states that could not be written or read",
+           (double)t.n_keep_failed);
     metric(&out, "kept_tokens", "gauge", "tokens held by slots", (double)t.kept_tokens);
     exchange_respond(x, 200, "text/plain; version=0.0.4", buf_view(&out));
     buf_free(&out);

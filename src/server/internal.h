@@ -12,6 +12,7 @@ struct server {
     struct engine *engine;
     const struct tokenizer *tokenizer;
     struct scheduler *scheduler;
+    struct keep *keep;
     struct http *http;
     double start_s;
     atomic_bool draining;

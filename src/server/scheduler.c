@@ -99,13 +99,54 @@ static void tell_prefill(struct slot *slot)
                             .type = CHAT_EVENT_PREFILL, .done = slot->n_fed, .total = slot->usage.n_prompt});
 }
 
+/* ---- states on disk ---- */
+
+static void count_keep(struct scheduler *s, uint64_t *counter)
+{
+    pthread_mutex_lock(&s->lock);
+    ++*counter;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void save(struct scheduler *s, const struct slot *slot)
+{
+    struct error err;
+    int rc = keep_save(s->o.keep, slot->session, slot->owner, &err);
+    count_keep(s, rc == STATUS_OK ? &s->stats.n_saved : &s->stats.n_keep_failed);
+}
+
+/* Takes a state from disk when it has clearly more of the prompt than the slot. What the slot loses is saved
+ * while nobody waits for a token. */
+static void exchange_state(struct scheduler *s, struct slot *slot, const struct job *job)
+{
+    struct error err;
+    int id = -1, n_had = session_n_tokens(slot->session);
+    if (!s->o.keep || job->on_prompt) return;
+    size_t here = slot->owner == job->owner
+                      ? prefix_length(s->tokenizer, session_ids(slot->session), (size_t)n_had, &job->prompt)
+                      : 0;
+    size_t there = keep_find(s->o.keep, s->tokenizer, job->owner, &job->prompt, &id);
+    bool loads = there >= here + KEEP_MIN_TOKENS, others_run = false;
+    for (int i = 0; i < s->o.n_slots; i++) others_run |= &s->slots[i] != slot && s->slots[i].job;
+    if (!others_run && n_had - (loads ? 0 : (int)here) >= KEEP_MIN_TOKENS) {
+        save(s, slot);
+        if (loads)
+            there = keep_find(s->o.keep, s->tokenizer, job->owner, &job->prompt, &id); /* places have moved */
+    }
+    if (!loads || there < KEEP_MIN_TOKENS) return;
+    int rc = keep_load(s->o.keep, id, slot->session, &err);
+    if (rc == STATUS_OK) slot->owner = job->owner;
+    count_keep(s, rc == STATUS_OK ? &s->stats.n_loaded : &s->stats.n_keep_failed);
+}
+
 /* Puts the session where the prompt can go on from. */
 static void start(struct scheduler *s, struct slot *slot, struct job *job)
 {
     struct error err = {0};
+    slot->start_s = now_s();
+    exchange_state(s, slot, job);
     int rc = STATUS_OK, n = 0, n_had = session_n_tokens(slot->session);
     slot->job = job;
-    slot->start_s = now_s();
     slot->usage = (struct chat_usage){0};
     if (slot->owner == job->owner && !job->on_prompt) {
         rc = prefix_adopt(s->tokenizer, session_ids(slot->session), (size_t)n_had, &job->prompt, &err);
@@ -413,6 +454,7 @@ static void *run(void *ctx)
     error_set(&err, STATUS_CANCELLED, "the server is shutting down");
     for (int i = 0; i < s->o.n_slots; i++)
         if (s->slots[i].job) finish(s, &s->slots[i], STATUS_CANCELLED, &err);
+    for (int i = 0; s->o.keep && i < s->o.n_slots; i++) save(s, &s->slots[i]);
     return NULL;
 }
 

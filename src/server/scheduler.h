@@ -11,6 +11,7 @@
 #define FATHOM_SERVER_SCHEDULER_H
 
 #include "chat/chat.h"
+#include "server/keep.h"
 
 struct scheduler;
 
@@ -37,8 +38,9 @@ struct job {
 };
 
 struct scheduler_options {
-    int n_slots; /* sessions: jobs that run at a time */
-    int n_queue; /* jobs that may wait */
+    int n_slots;       /* sessions: jobs that run at a time */
+    int n_queue;       /* jobs that may wait */
+    struct keep *keep; /* states on disk; NULL: none. The scheduler's thread has it until scheduler_stop */
 };
 
 /* Figures for /metrics; counters only grow. */
@@ -48,7 +50,8 @@ struct scheduler_stats {
     double busy_s, queue_s;
     int n_running, n_queued, n_slots;
     int n_ctx;
-    int64_t kept_tokens; /* held by sessions */
+    int64_t kept_tokens;                       /* held by sessions */
+    uint64_t n_saved, n_loaded, n_keep_failed; /* states on disk */
 };
 
 /* e and t are borrowed. Opens the sessions and starts the thread. */

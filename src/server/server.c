@@ -186,8 +186,9 @@ int server_open(struct server **out, struct engine *e, const struct tokenizer *t
     s->engine = e;
     s->tokenizer = t;
     s->start_s = now_s();
-    struct scheduler_options so = {.n_slots = o->n_slots, .n_queue = LIMIT_QUEUE};
-    int rc = scheduler_open(&s->scheduler, e, t, &so, err);
+    int rc = o->keep_folder ? keep_open(&s->keep, o->keep_folder, o->keep_bytes, err) : STATUS_OK;
+    struct scheduler_options so = {.n_slots = o->n_slots, .n_queue = LIMIT_QUEUE, .keep = s->keep};
+    if (rc == STATUS_OK) rc = scheduler_open(&s->scheduler, e, t, &so, err);
     struct http_options ho = {.address = o->address,
                               .port = o->port,
                               .max_body_bytes = LIMIT_BODY_BYTES,
@@ -236,5 +237,6 @@ void server_close(struct server *s)
     scheduler_stop(s->scheduler);
     http_close(s->http);
     scheduler_close(s->scheduler);
+    keep_close(s->keep);
     free(s);
 }

@@ -12,6 +12,8 @@ struct server_options {
     const char *address; /* numeric */
     int port;
     int n_slots;
+    const char *keep_folder;          /* states of conversations, kept across restarts; NULL: none */
+    uint64_t keep_bytes;              /* at most */
     const char *model_id;             /* how the model is called in answers */
     const struct chat_format *format; /* NULL: no chat, raw completion only */
     const struct chat_texts *texts;

@@ -623,6 +623,38 @@ def agents_do_not_read_twice(folder):
     assert total > 20000 and b["input_tokens"] < 0.02 * total, b
 
 
+def a_restart_goes_on_where_it_was(folder):
+    keep = folder / "keep"
+    body = {**CHAT, "messages": [{"role": "user", "content": "hello world " * 400}]}
+    s = Server("-t", 1, "--slots", 1, "--keep", keep)
+    first = s.post("/v1/chat/completions", body)
+    other = s.post("/v1/chat/completions", {**CHAT, "messages": [{"role": "user", "content": "the world of " * 400}]})  # takes the only slot
+    assert other["usage"]["prompt_cache_hit_tokens"] < 50 and s.metric("states_saved_total") == 1
+    back = s.post("/v1/chat/completions", body)
+    assert back["choices"][0]["message"] == first["choices"][0]["message"] and back["usage"]["prompt_cache_miss_tokens"] < 3, back["usage"]
+    s.stop()
+    assert keep.stat().st_mode & 0o077 == 0 and len(list(keep.glob("*.state"))) == len(list(keep.glob("*.ids"))) == 2
+    s = Server("-t", 1, "--slots", 1, "--keep", keep)
+    again = s.post("/v1/chat/completions", body)
+    assert again["choices"][0]["message"] == first["choices"][0]["message"] and again["usage"]["prompt_cache_miss_tokens"] < 3, again["usage"]
+    s.stop()
+    # Damaged, foreign and half pairs count as absent.
+    for f in keep.glob("*.state"):
+        data = bytearray(f.read_bytes())
+        data[len(data) // 2] ^= 1
+        f.write_bytes(data)
+    (keep / "ffff.ids").write_bytes(b"x" * 13)
+    s = Server("-t", 1, "--slots", 1, "--keep", keep)
+    again = s.post("/v1/chat/completions", body)
+    assert again["choices"][0]["message"] == first["choices"][0]["message"] and again["usage"]["prompt_cache_hit_tokens"] == 0, again["usage"]
+    assert s.metric("states_failed_total") >= 1
+    s.stop()
+    s = Server("-t", 1, "--slots", 1, "--keep", keep, "--keep-size", 1000)  # nothing fits
+    s.post("/v1/chat/completions", body)
+    s.stop()
+    assert not list(keep.glob("*.state"))
+
+
 def short_prompts_do_not_wait_for_long_ones(folder):
     s = scripted()
     long = threading.Thread(target=lambda: s.post("/v1/chat/completions", say("x " * 60000, max_tokens=1)))
@@ -665,5 +697,5 @@ main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_str
       too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, term_lets_answers_end_and_a_second_one_does_not,
       the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, answers_follow_their_form,
       calls_are_each_api_s_own, calls_can_be_demanded, malformed_calls_end_nothing, every_event_is_whole,
-      spelled_control_tokens_are_text, agents_do_not_read_twice, short_prompts_do_not_wait_for_long_ones,
+      spelled_control_tokens_are_text, agents_do_not_read_twice, a_restart_goes_on_where_it_was, short_prompts_do_not_wait_for_long_ones,
       z_the_server_is_still_well])
