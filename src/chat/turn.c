@@ -72,7 +72,8 @@ static bool filter_allows(const struct chat_turn *turn, int32_t id)
 {
     const struct chat_filter *f = turn->o->filter;
     if (is_stop(&turn->output, id)) return f->can_end(f->ctx);
-    if (id == turn->output.think_open_id) return turn->output.state == OUTPUT_START;
+    if (id == turn->output.think_open_id) /* where the model itself decides whether to think */
+        return turn->output.state == OUTPUT_START && turn->o->format && turn->o->format->think == THINK_ASKED;
     enum token_kind kind = tokenizer_kind(turn->tokenizer, id);
     struct str bytes = tokenizer_bytes(turn->tokenizer, id);
     return (kind == TOKEN_NORMAL || kind == TOKEN_BYTE) && bytes.n > 0 && f->allows(f->ctx, bytes);
@@ -112,6 +113,17 @@ static int pick_filtered(struct chat_turn *turn, const float *logits, const int3
     return STATUS_OK;
 }
 
+/* Reasoning is free, but an answer must follow it: the turn may not end within. */
+static int pick_thinking(struct chat_turn *turn, const float *logits, const int32_t *history, int n,
+                         int32_t *id, float *logprob, struct error *err)
+{
+    int rc = sampler_pick(turn->sampler, logits, history, n, id, logprob, err);
+    if (rc != STATUS_OK || !is_stop(&turn->output, *id)) return rc;
+    memcpy(turn->allowed, logits, (size_t)turn->n_vocab * sizeof *logits);
+    for (int i = 0; i < turn->output.n_stop_ids; i++) turn->allowed[turn->output.stop_ids[i]] = -INFINITY;
+    return sampler_pick(turn->sampler, turn->allowed, history, n, id, logprob, err);
+}
+
 int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *history, int n, int n_ctx,
                    int32_t *id, bool *go_on, struct error *err)
 {
@@ -119,9 +131,10 @@ int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *h
     if (turn->n_forced < turn->o->n_forced && !output_is_thinking(&turn->output)) {
         *id = turn->o->forced[turn->n_forced++];
     } else {
-        bool filtered = turn->o->filter && !output_is_thinking(&turn->output);
-        int rc = filtered ? pick_filtered(turn, logits, history, n, id, &logprob, err)
-                          : sampler_pick(turn->sampler, logits, history, n, id, &logprob, err);
+        bool thinks = output_is_thinking(&turn->output);
+        int rc = !turn->o->filter ? sampler_pick(turn->sampler, logits, history, n, id, &logprob, err)
+                 : thinks         ? pick_thinking(turn, logits, history, n, id, &logprob, err)
+                                  : pick_filtered(turn, logits, history, n, id, &logprob, err);
         if (rc != STATUS_OK) return rc;
     }
     turn->n_generated++;

@@ -521,7 +521,7 @@ def scripted(**more):
         import scripted_model
         rules = [("CALL1", "Hm.</think>I look.\n\n" + OPEN + CALL + CLOSE), ("CALL2", "Hm.</think>" + OPEN + CALL + CALL + CLOSE),
                  ("QUOTED", "One writes " + OPEN + CALL + CLOSE + " so.</think>Like that."), ("ODD", "Odd.</think>" + ODD_TEXT),
-                 ("ARGUMENTS-ONLY", "Hm.</think>" + CALL.split("\n", 1)[1] + CLOSE), ("LONG", "L.</think>" + "word after word " * 4000),
+                 ("ARGUMENTS-ONLY", "Hm.</think>" + CALL.split("\n", 1)[1] + CLOSE), ("ENDLESS", "Only thoughts."), ("LONG", "L.</think>" + "word after word " * 4000),
                  *[(f"MUTANT{i}.", "Hm.</think>So: " + text) for i, text in enumerate(MUTANTS)], ("", "Hm.</think>Hello 🙂.")]
         path = TINY / "test-scripted.gguf"
         scripted_model.write(path, rules, by_bytes=False, delay_us=50)
@@ -531,6 +531,20 @@ def scripted(**more):
 
 def say(word, **more):
     return {"messages": [{"role": "user", "content": word}], **more}
+
+
+def forms_hold_behind_reasoning(folder):
+    """The model wants to say something else, and to end within its reasoning: neither is allowed."""
+    s = scripted()
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}, "why": {"enum": ["a", "b"]}}, "required": ["ok", "why"]}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    for word in ("x", "ENDLESS"):
+        for think in ({}, {"thinking": {"type": "disabled"}}):
+            c = s.post("/v1/chat/completions", say(word, response_format=form, max_tokens=600, temperature=1, seed=1, **think))["choices"][0]
+            if c["finish_reason"] == "stop":
+                assert set(json.loads(c["message"]["content"])) == {"ok", "why"}, c
+            else:
+                assert word == "ENDLESS" and not think and c["finish_reason"] == "length" and not c["message"]["content"], c
 
 
 def calls_are_each_api_s_own(folder):
@@ -696,6 +710,6 @@ main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_str
       hosts_and_origins_are_checked, ambiguous_requests_are_refused, pieces_of_a_request_may_come_at_any_time,
       too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, term_lets_answers_end_and_a_second_one_does_not,
       the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, answers_follow_their_form,
-      calls_are_each_api_s_own, calls_can_be_demanded, malformed_calls_end_nothing, every_event_is_whole,
+      forms_hold_behind_reasoning, calls_are_each_api_s_own, calls_can_be_demanded, malformed_calls_end_nothing, every_event_is_whole,
       spelled_control_tokens_are_text, agents_do_not_read_twice, a_restart_goes_on_where_it_was, short_prompts_do_not_wait_for_long_ones,
       z_the_server_is_still_well])
