@@ -27,7 +27,7 @@ struct bits_job {
 
 static double surprise(const float *logits, int n_vocab, int32_t id)
 {
-    double most = -INFINITY, sum = 0;
+    double most = -HUGE_VAL, sum = 0;
     for (int i = 0; i < n_vocab; i++)
         if ((double)logits[i] > most) most = (double)logits[i];
     for (int i = 0; i < n_vocab; i++) sum += exp((double)logits[i] - most);

@@ -58,8 +58,8 @@ static bool same_value(struct str a, struct str b)
 static bool same_arguments(struct str found, struct str wanted)
 {
     struct members a, b;
-    bool same = members_read(&a, found) & members_read(&b, wanted);
-    same = same && a.n == b.n;
+    bool read_a = members_read(&a, found), read_b = members_read(&b, wanted);
+    bool same = read_a && read_b && a.n == b.n;
     for (int i = 0; i < b.n && same; i++) {
         bool hit = false;
         for (int k = 0; k < a.n; k++)
