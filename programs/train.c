@@ -126,7 +126,7 @@ static int log_step(struct training *r, const struct step_report *s, bool evalua
 static void draw_trend(const struct training *r, char out[3 * TREND + 1])
 {
     static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    double low = INFINITY, high = -INFINITY;
+    double low = HUGE_VAL, high = -HUGE_VAL;
     size_t n = 0;
     for (int i = 0; i < r->n_trend; i++) {
         low = fmin(low, r->trend[i]);

@@ -35,7 +35,7 @@ enum column {
 };
 
 struct table {
-    double *value; /* (n, N_COLUMNS); NAN where the log has nothing */
+    double *value; /* (n, N_COLUMNS); NaN where the log has nothing */
     int n, cap;
 };
 
@@ -52,7 +52,7 @@ static int add_line(struct table *t, const char *line)
     for (int c = 0; c < N_COLUMNS; c++) {
         char *end;
         row[c] = strtod(line, &end);
-        if (end == line) row[c] = NAN;
+        if (end == line) row[c] = (double)NAN;
         line = end + strcspn(end, ",\n");
         if (*line == ',') line++;
     }
@@ -124,7 +124,7 @@ static void chart(struct buf *out, const struct table *t, const char *title, enu
     sum_up(&one, t, a);
     if (b >= 0) sum_up(&two, t, (enum column)b);
     if (one.n == 0) return;
-    double low = INFINITY, high = -INFINITY, x_max = t->value[(size_t)(t->n - 1) * N_COLUMNS + TOKENS] / 1e6;
+    double low = HUGE_VAL, high = -HUGE_VAL, x_max = t->value[(size_t)(t->n - 1) * N_COLUMNS + TOKENS] / 1e6;
     bounds(&one, &low, &high);
     bounds(&two, &low, &high);
     if (!(high > low)) high = low + 1;
@@ -168,7 +168,7 @@ static void summary(struct buf *out, const struct trainer *t, const struct table
     uint64_t n = 0;
     for (int i = 0; i < t->params->n; i++) n += t->params->param[i].n;
     const double *last = log->value + (size_t)(log->n - 1) * N_COLUMNS;
-    double seconds = 0, held = NAN, bits = NAN;
+    double seconds = 0, held = (double)NAN, bits = (double)NAN;
     for (int i = 0; i < log->n; i++) {
         const double *row = log->value + (size_t)i * N_COLUMNS, *before = i ? row - N_COLUMNS : NULL;
         seconds += (row[TOKENS] - (before ? before[TOKENS] : 0)) / row[SPEED];

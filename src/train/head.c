@@ -33,7 +33,7 @@ static void some_tokens(void *ctx, int first, int last, int thread)
             for (size_t v = 0; v < vocab; v++) hit &= z[v] < z[target] || (int)v == target;
             n->token_hit[i] = hit;
         }
-        op_softmax(n->k, z, head->rows, 1, -INFINITY);
+        op_softmax(n->k, z, head->rows, 1, -(real)INFINITY);
         if (target >= 0) {
             double p = (double)z[target];
             n->token_loss[i] = -log(p > 1e-37 || p != p ? p : 1e-37);

@@ -107,7 +107,7 @@ static void follow(const struct span *s, int segment, int t)
         memcpy(s->work->keys + (size_t)i * d, keys + (size_t)chosen[i] * d, d * sizeof *keys);
     if (gathered) keys = s->work->keys;
     score(s, t, keys, m, dots, scores);
-    op_softmax(n->k, scores, m, 1, -INFINITY);
+    op_softmax(n->k, scores, m, 1, -(real)INFINITY);
     real scale = (real)(n->o.index_weight * n->o.token_scale);
     for (int i = 0; i < m; i++) {
         if (target[i] > 0)

@@ -30,7 +30,7 @@ static void choose(const real *score, const real *bias, int n, int k, int *exper
         for (int e = 1; e < n; e++)
             if (biased[e] > biased[best]) best = e;
         expert[i] = best;
-        biased[best] = -INFINITY;
+        biased[best] = -(real)INFINITY;
     }
 }
 

@@ -175,7 +175,7 @@ void op_sinkhorn_grad(const struct kernels *k, real *d, const real *z, size_t st
 /* weight (n_rows) = softmax of one channel's gates. */
 static void pool_weights(real *weight, const real *const *rows, size_t at, int n_rows)
 {
-    real top = -INFINITY, total = 0;
+    real top = -(real)INFINITY, total = 0;
     for (int i = 0; i < n_rows; i++) top = fmax(top, rows[i][at]);
     for (int i = 0; i < n_rows; i++) total += weight[i] = exp(rows[i][at] - top);
     for (int i = 0; i < n_rows; i++) weight[i] /= total;

@@ -10,11 +10,13 @@
 
 enum field_type { FIELD_INT, FIELD_REAL, FIELD_SEED, FIELD_TEXT };
 
+#define REQUIRED (-HUGE_VAL)
+
 struct field {
     const char *section, *key;
     enum field_type type;
     size_t offset;
-    double min, max, initial; /* initial NAN: must be given */
+    double min, max, initial; /* initial REQUIRED: must be given */
 };
 
 #define MODEL(member) offsetof(struct recipe, model.member)
@@ -22,20 +24,20 @@ struct field {
 
 // clang-format off
 static const struct field fields[] = {
-    {"model", "dim", FIELD_INT, MODEL(dim), 1, 1 << 16, NAN},
-    {"model", "n_heads", FIELD_INT, MODEL(n_heads), 1, 4096, NAN},
-    {"model", "head_dim", FIELD_INT, MODEL(head_dim), 2, 4096, NAN},
-    {"model", "rope_head_dim", FIELD_INT, MODEL(rope_head_dim), 2, 4096, NAN},
-    {"model", "q_lora_rank", FIELD_INT, MODEL(q_lora_rank), 1, 1 << 16, NAN},
-    {"model", "o_groups", FIELD_INT, MODEL(o_groups), 1, 4096, NAN},
-    {"model", "o_lora_rank", FIELD_INT, MODEL(o_lora_rank), 1, 1 << 16, NAN},
-    {"model", "window_size", FIELD_INT, MODEL(window_size), 1, 1 << 20, NAN},
+    {"model", "dim", FIELD_INT, MODEL(dim), 1, 1 << 16, REQUIRED},
+    {"model", "n_heads", FIELD_INT, MODEL(n_heads), 1, 4096, REQUIRED},
+    {"model", "head_dim", FIELD_INT, MODEL(head_dim), 2, 4096, REQUIRED},
+    {"model", "rope_head_dim", FIELD_INT, MODEL(rope_head_dim), 2, 4096, REQUIRED},
+    {"model", "q_lora_rank", FIELD_INT, MODEL(q_lora_rank), 1, 1 << 16, REQUIRED},
+    {"model", "o_groups", FIELD_INT, MODEL(o_groups), 1, 4096, REQUIRED},
+    {"model", "o_lora_rank", FIELD_INT, MODEL(o_lora_rank), 1, 1 << 16, REQUIRED},
+    {"model", "window_size", FIELD_INT, MODEL(window_size), 1, 1 << 20, REQUIRED},
     {"model", "index_n_heads", FIELD_INT, MODEL(index_n_heads), 1, 4096, 4},
     {"model", "index_head_dim", FIELD_INT, MODEL(index_head_dim), 2, 4096, 32},
     {"model", "index_topk", FIELD_INT, MODEL(index_topk), 1, 1 << 20, 64},
-    {"model", "moe_inter_dim", FIELD_INT, MODEL(moe_inter_dim), 1, 1 << 16, NAN},
-    {"model", "n_routed_experts", FIELD_INT, MODEL(n_routed_experts), 1, 1024, NAN},
-    {"model", "n_activated_experts", FIELD_INT, MODEL(n_activated_experts), 1, 64, NAN},
+    {"model", "moe_inter_dim", FIELD_INT, MODEL(moe_inter_dim), 1, 1 << 16, REQUIRED},
+    {"model", "n_routed_experts", FIELD_INT, MODEL(n_routed_experts), 1, 1024, REQUIRED},
+    {"model", "n_activated_experts", FIELD_INT, MODEL(n_activated_experts), 1, 64, REQUIRED},
     {"model", "n_hash_layers", FIELD_INT, MODEL(n_hash_layers), 0, V4_MAX_LAYERS, 0},
     {"model", "hc_sinkhorn_iters", FIELD_INT, MODEL(hc_sinkhorn_iters), 1, 64, 20},
     {"model", "max_position", FIELD_INT, MODEL(max_position), 8, 1 << 24, 65536},
@@ -50,17 +52,17 @@ static const struct field fields[] = {
     {"model", "beta_fast", FIELD_REAL, MODEL(beta_fast), 1e-6, 1e6, 32},
     {"model", "beta_slow", FIELD_REAL, MODEL(beta_slow), 1e-6, 1e6, 1},
     {"model", "original_seq_len", FIELD_INT, MODEL(original_seq_len), 1, 1 << 24, 65536},
-    {"data", "row_tokens", FIELD_INT, RUN(row_tokens), 8, 1 << 20, NAN},
+    {"data", "row_tokens", FIELD_INT, RUN(row_tokens), 8, 1 << 20, REQUIRED},
     {"data", "tokenizer", FIELD_TEXT, RUN(tokenizer), 0, 0, 0},
     {"data", "seed", FIELD_SEED, RUN(seed), 0, 0, 1},
-    {"train", "dir", FIELD_TEXT, RUN(dir), 0, 0, NAN},
+    {"train", "dir", FIELD_TEXT, RUN(dir), 0, 0, REQUIRED},
     {"train", "from", FIELD_TEXT, RUN(from), 0, 0, 0},
-    {"train", "steps", FIELD_INT, RUN(steps), 1, 1 << 30, NAN},
-    {"train", "rows", FIELD_INT, RUN(rows), 1, 1 << 20, NAN},
+    {"train", "steps", FIELD_INT, RUN(steps), 1, 1 << 30, REQUIRED},
+    {"train", "rows", FIELD_INT, RUN(rows), 1, 1 << 20, REQUIRED},
     {"train", "first_rows", FIELD_INT, RUN(first_rows), 0, 1 << 20, 0},
     {"train", "ramp_steps", FIELD_INT, RUN(ramp_steps), 0, 1 << 30, 0},
     {"train", "micro_rows", FIELD_INT, RUN(micro_rows), 0, 1 << 16, 0},
-    {"train", "rate", FIELD_REAL, RUN(rate), 0, 1, NAN},
+    {"train", "rate", FIELD_REAL, RUN(rate), 0, 1, REQUIRED},
     {"train", "final_rate", FIELD_REAL, RUN(final_rate), 0, 1, 0.1},
     {"train", "warmup_steps", FIELD_INT, RUN(warmup_steps), 0, 1 << 30, 50},
     {"train", "decay_from", FIELD_REAL, RUN(decay_from), 0, 1, 0.7},
@@ -249,7 +251,7 @@ static int fill_defaults(struct reader *k)
         const struct field *f = &fields[i];
         char *at = (char *)k->r + f->offset;
         if (k->given[i]) continue;
-        if (isnan(f->initial))
+        if (f->initial == REQUIRED)
             return error_set(k->err, STATUS_FORMAT, "%s: [%s] %s is missing", k->path, f->section, f->key);
         if (f->type == FIELD_INT) *(int *)(void *)at = (int)f->initial;
         if (f->type == FIELD_REAL) *(double *)(void *)at = f->initial;

@@ -215,7 +215,7 @@ static void check_pool_grad_near(struct check *c, const float *dy, const float *
                                  float *const *got, size_t d_gate, int n_rows, int dim)
 {
     for (int j = 0; j < dim; j++) {
-        double top = -INFINITY, total = 0, y = 0;
+        double top = -HUGE_VAL, total = 0, y = 0;
         for (int i = 0; i < n_rows; i++) top = fmax(top, (double)rows[i][gate + (size_t)j]);
         for (int i = 0; i < n_rows; i++) total += exp((double)rows[i][gate + (size_t)j] - top);
         for (int i = 0; i < n_rows; i++)

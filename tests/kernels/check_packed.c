@@ -118,7 +118,8 @@ static bool pack(struct check *c, struct packed_matrix *p, const struct matrix *
     data += (64 - (uintptr_t)data % 64) % 64;
     *p = packed_view(w, data);
     int n = packed_groups(p), middle = check_int(c, 0, n);
-    return pack_groups(data, p, w, 0, middle) & pack_groups(data, p, w, middle, n);
+    bool low = pack_groups(data, p, w, 0, middle), high = pack_groups(data, p, w, middle, n);
+    return low && high;
 }
 
 static void check_inverse(struct check *c, const struct packed_matrix *p, const struct matrix *w)

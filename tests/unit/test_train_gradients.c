@@ -160,7 +160,7 @@ static double relative_error(struct fixture *f, struct param *q, const double *d
     real *start = malloc(q->n * sizeof *start);
     assert_non_null(start);
     memcpy(start, q->w, q->n * sizeof *start);
-    double best = INFINITY;
+    double best = HUGE_VAL;
     for (double h = 1e-4; h > 5e-7 && !(best <= 1e-6); h /= 4) {
         double difference = loss_at(f, q, start, direction, h) - loss_at(f, q, start, direction, -h);
         double error = fabs(difference / (2 * h) - exact) / fmax(size, 1e-6);
