@@ -13,7 +13,7 @@ struct shape {
 
 static struct shape random_shape(struct check *c, enum dtype dtype, int i)
 {
-    static const int plain_cols[] = {1, 15, 16, 17, 33, 64, 100, 257, 511, 512, 530, 1100};
+    static const int plain_cols[] = {1, 15, 16, 17, 33, 64, 100, 257, 511, 512, 640, 1100};
     static const int n_tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 49, 97};
     int block = dtypes[dtype].block, rows = check_int(c, 1, 23), cols = plain_cols[check_int(c, 0, 11)];
     if (block == 2) cols *= 2;
@@ -102,12 +102,48 @@ static void check_zero(struct check *c)
         }
 }
 
+/* FP8 where numbers change their ways: scales at the ends of the range that goes to the input, one code that
+ * is NaN, an input that overflows with its scale or is subnormal. */
+static void check_fp8_ways(struct check *c)
+{
+    enum { ROWS = 7, COLS = 192, MAX_TOKENS = 5 };
+    static const uint8_t scales[] = {0, 6, 7, 8, 116, 127, 133, 134, 135, 254, 255};
+    static const float inputs[] = {1, 0x1p127f, -FLT_TRUE_MIN, 255, 257};
+    for (int i = 0; i < 220; i++) {
+        uint8_t *codes = check_bytes(c, ROWS * COLS), *scale = check_bytes(c, 2);
+        for (int j = 0; j < ROWS * COLS; j++) codes[j] = (uint8_t)check_int(c, 0, 0x7E) | (j % 3 ? 0x80 : 0);
+        for (int j = 0; j < 2; j++) scale[j] = scales[(i + j * check_int(c, 0, 1)) % 11];
+        if (i % 4 == 1) codes[check_int(c, 0, ROWS * COLS - 1)] |= 0x7F;
+        int n = check_int(c, 1, MAX_TOKENS);
+        float *x = check_floats(c, (size_t)n * COLS, NUMBERS_NORMAL), *want = check_out(c, MAX_TOKENS * ROWS);
+        x[check_int(c, 0, n * COLS - 1)] = inputs[i / 11 % 5];
+        struct matrix w = {.dtype = DTYPE_FP8_E4M3,
+                           .rows = ROWS,
+                           .cols = COLS,
+                           .data = codes,
+                           .row_bytes = COLS,
+                           .scale = scale,
+                           .scale_dtype = DTYPE_E8M0,
+                           .scale_rows = 128,
+                           .scale_cols = 128,
+                           .scale_stride = 2};
+        c->level[0].matmul_fp8(want, ROWS, &w, x, COLS, n, 0, ROWS);
+        for (int l = 1; l < c->n_levels; l++) {
+            float *y = check_out(c, MAX_TOKENS * ROWS);
+            c->level[l].matmul_fp8(y, ROWS, &w, x, COLS, n, 0, ROWS);
+            check_same(c, l, y, want, MAX_TOKENS * ROWS, "fp8 at the ends of its ranges");
+        }
+        check_reset(c);
+    }
+}
+
 #define CHECK_MATMUL(name, dtype)                                                                            \
     void check_matmul_##name(struct check *c)                                                                \
     {                                                                                                        \
         CHECK(kernels_matmul(&c->level[0], dtype) == c->level[0].matmul_##name);                             \
         check_matmul(c, dtype);                                                                              \
         if (dtype == DTYPE_F32) check_zero(c);                                                               \
+        if (dtype == DTYPE_FP8_E4M3) check_fp8_ways(c);                                                      \
     }
 
 CHECK_MATMUL(f32, DTYPE_F32)
