@@ -1,5 +1,4 @@
 /* fathom serve: the model behind HTTP, until a signal ends it. */
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -99,35 +98,16 @@ static void log_line(void *ctx, const char *line)
     fprintf(stderr, "%s %s\n", stamp, line);
 }
 
-/* Sets the flag when a second signal comes. */
-struct second {
-    sigset_t signals;
-    atomic_bool came;
-};
-
-static void *wait_second(void *ctx)
-{
-    struct second *s = ctx;
-    int signal;
-    sigwait(&s->signals, &signal);
-    atomic_store_explicit(&s->came, true, memory_order_relaxed); /* a flag alone */
-    return NULL;
-}
-
-/* Waits for the end: the first signal drains, a second one does not wait. */
+/* Waits for the end: the first signal lets running answers end, a second one does not. */
 static void run_until_signal(struct server *server, const sigset_t *signals)
 {
-    struct second second = {.signals = *signals};
-    pthread_t thread;
+    const struct timespec tick = {.tv_nsec = 100 * 1000 * 1000};
     int signal;
     sigwait(signals, &signal);
     fprintf(stderr, "fathom serve: ending when running answers are done, at most %d s; again to end now\n",
             LIMIT_DRAIN_S);
-    bool has_thread = pthread_create(&thread, NULL, wait_second, &second) == 0;
-    server_drain(server, LIMIT_DRAIN_S, &second.came);
-    if (!has_thread) return;
-    pthread_cancel(thread);
-    pthread_join(thread, NULL);
+    for (int ticks = 10 * LIMIT_DRAIN_S; ticks > 0 && server_drain(server) > 0; ticks--)
+        if (sigtimedwait(signals, NULL, &tick) > 0) return;
 }
 
 static int serve(struct serving *s, const struct options *o, struct error *err)

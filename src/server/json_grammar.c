@@ -144,14 +144,14 @@ static enum verdict number_feed(bool integer, struct grammar_frame *f, char c)
     switch (f->phase) {
     case START:
         if (c == '-') return f->phase = MINUS, ACCEPT;
-        /* fall through */
+        __attribute__((fallthrough));
     case MINUS:
         if (!digit) return REJECT;
         f->phase = c == '0' ? ZERO : DIGITS;
         return ACCEPT;
     case DIGITS:
         if (digit) return ACCEPT;
-        /* fall through */
+        __attribute__((fallthrough));
     case ZERO:
         if (integer || digit) return digit ? REJECT : AGAIN;
         if (c == '.') return more_digits(f, POINT);
@@ -164,7 +164,7 @@ static enum verdict number_feed(bool integer, struct grammar_frame *f, char c)
         return AGAIN;
     case EXPONENT:
         if (c == '+' || c == '-') return f->phase = EXPONENT_SIGN, ACCEPT;
-        /* fall through */
+        __attribute__((fallthrough));
     case EXPONENT_SIGN: return digit ? (f->phase = EXPONENT_DIGITS, ACCEPT) : REJECT;
     default: return digit ? ACCEPT : AGAIN;
     }
@@ -289,7 +289,7 @@ static enum verdict free_object_feed(struct grammar_stack *stack, const struct g
         return ACCEPT;
     case FIRST_KEY:
         if (c == '}') return *ended = true, ACCEPT;
-        /* fall through */
+        __attribute__((fallthrough));
     case NEXT_KEY:
         if (c != '"') return REJECT;
         f->phase = COLON;

@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include "server/limits.h"
 #include "server/web.h"
 
@@ -219,13 +218,10 @@ static int n_busy(struct server *s)
     return stats.n_running + stats.n_queued;
 }
 
-int server_drain(struct server *s, int timeout_s, const atomic_bool *stop)
+int server_drain(struct server *s)
 {
     atomic_store_explicit(&s->draining, true, memory_order_relaxed);
     http_quiesce(s->http);
-    double end_s = now_s() + timeout_s;
-    while (n_busy(s) > 0 && now_s() < end_s && !(stop && atomic_load_explicit(stop, memory_order_relaxed)))
-        usleep(20000);
     return n_busy(s);
 }
 

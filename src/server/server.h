@@ -30,9 +30,9 @@ struct server_options {
 int server_open(struct server **out, struct engine *e, const struct tokenizer *t,
                 const struct server_options *o, struct error *err);
 int server_port(const struct server *s);
-/* Takes no new requests and waits until those in work have ended, at most so long. *stop, once set, ends the
- * wait. Returns how many were left. */
-int server_drain(struct server *s, int timeout_s, const atomic_bool *stop);
+/* Takes no new requests from now on. Returns how many are in work still; to be called until there are none.
+ */
+int server_drain(struct server *s);
 /* Cancels what is left. Accepts NULL. */
 void server_close(struct server *s);
 

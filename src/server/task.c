@@ -299,7 +299,7 @@ static void on_event(void *ctx, const struct chat_event *e)
 
 void score_token(struct scored_token *out, int32_t id, const float *logits, int n_vocab, int n_top)
 {
-    double max = -INFINITY, sum = 0;
+    double max = -HUGE_VAL, sum = 0;
     for (int i = 0; i < n_vocab; i++) max = (double)logits[i] > max ? (double)logits[i] : max;
     for (int i = 0; i < n_vocab; i++) sum += exp((double)logits[i] - max);
     double norm = max + log(sum);
