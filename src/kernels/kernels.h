@@ -42,7 +42,7 @@ typedef void matmul_fn(float *y, size_t y_stride, const struct matrix *w, const 
 matmul_fn *kernels_matmul(const struct kernels *k, enum dtype dtype);
 
 typedef void matmul_packed_fn(float *y, size_t y_stride, const struct packed_matrix *w, const struct q8_rows *x,
-                              int n_tokens, int r0, int r1, bool add);
+                              int n_tokens, int r0, int r1);
 
 /* The same for packed weights; NULL for formats that are not packed. */
 matmul_packed_fn *kernels_matmul_packed(const struct kernels *k, enum dtype dtype);

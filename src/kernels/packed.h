@@ -20,7 +20,7 @@
  *     Q6_K              f16 d; sixteen times i8 scale      per 8 blocks
  *
  * What a product means (d, s: of the activations; one chain of operations per row and token):
- *     y = 0, or what y holds already; for each block of 32 columns in order, dot[h] being the exact integer
+ *     y = 0; for each block of 32 columns in order, dot[h] being the exact integer
  * sum of code * q over half h, y = fma(fma(dot[1], d[1], dot[0] * d[0]), scale, y) Q6_K instead: for each
  * half, y = fma(dot[h] * d[h], scale[h], y) with a minimum: y = fma(minimum, s, y)     minimum: m, or -(dmin
  * * u8) scale is exact in float (d * u8 and the like have at most 24 significant bits), products are rounded.

@@ -6,20 +6,33 @@ static size_t y_stride(const struct linear *l)
     return l->y_stride ? l->y_stride : (size_t)l->w->rows;
 }
 
-/* Both parts of a fine input pass over sixteen rows while their weights are in the cache. */
+/* A fine input's rows are pairs: sixteen rows of y and as many pairs as fit go through a buffer. A weight
+ * that does not ask for both takes the first of each. */
 static void packed_rows(const struct kernels *k, const struct linear *l, const struct input *in, int n_tokens,
                         int r0, int r1)
 {
+    enum { PAIRS = 32 };
     const struct packed_matrix *w = l->w->packed;
     matmul_packed_fn *multiply = kernels_matmul_packed(k, w->dtype);
-    if (!l->fine) {
-        multiply(l->y, y_stride(l), w, &in->q8, n_tokens, r0, r1, false);
+    struct q8_rows x = in->q8;
+    if (!in->fine || !l->fine) {
+        if (in->fine) x.q_stride *= 2, x.block_stride *= 2;
+        multiply(l->y, y_stride(l), w, &x, n_tokens, r0, r1);
         return;
     }
     for (int r = r0; r < r1; r += PACK_ROWS) {
-        int end = r + PACK_ROWS < r1 ? r + PACK_ROWS : r1;
-        multiply(l->y, y_stride(l), w, &in->q8, n_tokens, r, end, false);
-        multiply(l->y, y_stride(l), w, &in->rest, n_tokens, r, end, true);
+        struct packed_matrix group = *w;
+        group.data = packed_group(w, r / PACK_ROWS);
+        group.rows = r1 - r < PACK_ROWS ? r1 - r : PACK_ROWS;
+        for (int t = 0; t < n_tokens; t += PAIRS) {
+            float out[2 * PAIRS][PACK_ROWS];
+            int n = n_tokens - t < PAIRS ? n_tokens - t : PAIRS;
+            x = q8_at(&in->q8, 2 * (size_t)t, 0);
+            multiply(out[0], PACK_ROWS, &group, &x, 2 * n, 0, group.rows);
+            for (int i = 0; i < n; i++)
+                for (int j = 0; j < group.rows; j++)
+                    l->y[(size_t)(t + i) * y_stride(l) + (size_t)(r + j)] = out[2 * i][j] + out[2 * i + 1][j];
+        }
     }
 }
 

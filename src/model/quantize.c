@@ -52,19 +52,18 @@ static void quantize_chunks(void *ctx, int first, int last, int thread)
         int col = i % g->n_chunks * CHUNK, n = g->cols - col < CHUNK ? g->cols - col : CHUNK;
         struct input at = input_at(g->in, row, (size_t)col);
         quantize_run(g->step, &at.q8, at.x, n);
-        if (!at.rest.q) continue;
+        if (!at.fine) continue;
+        struct q8_rows rest = q8_at(&at.q8, 1, 0);
         g->step->kernels->q8_residual(left, at.q8.q, at.q8.d, at.x, n);
-        quantize_run(g->step, &at.rest, left, n);
+        quantize_run(g->step, &rest, left, n);
     }
 }
 
 static struct input quantize(const struct step *s, const float *x, size_t stride, int cols, int n_rows,
                              bool fine)
 {
-    struct input in = {.x = x, .stride = stride};
-    struct q8_rows all = quantizer_rows(&s->quantizer, fine ? 2 * n_rows : n_rows, cols);
-    in.q8 = all;
-    if (fine) in.rest = q8_at(&all, (size_t)n_rows, 0);
+    struct input in = {.x = x, .stride = stride, .fine = fine};
+    in.q8 = quantizer_rows(&s->quantizer, fine ? 2 * n_rows : n_rows, cols);
     struct region g = {.step = s, .in = &in, .cols = cols, .n_chunks = (cols + CHUNK - 1) / CHUNK};
     const char *part = profile_part(s->profile, "rounding to int8");
     pool_for(s->pool, n_rows * g.n_chunks, GRAIN, quantize_chunks, &g);

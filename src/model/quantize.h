@@ -11,8 +11,8 @@
 struct input {
     const float *x; /* (n, stride) */
     size_t stride;
-    struct q8_rows q8;   /* q8.q NULL: not quantised */
-    struct q8_rows rest; /* what q8 left of x, quantised again; rest.q NULL: not wanted */
+    struct q8_rows q8; /* q8.q NULL: not quantised */
+    bool fine;         /* two rows of q8 for each of x: the second is what the first left, quantised again */
 };
 
 void quantizer_take(struct quantizer *q, struct scratch *s, uint64_t n_rows, uint64_t cols);
@@ -23,7 +23,7 @@ struct q8_rows quantizer_rows(const struct quantizer *q, int n_rows, int cols);
  * slices of x are its inputs). */
 struct input quantize_input(const struct step *s, const struct matrix *w, const float *x, size_t stride,
                             int cols, int n_rows);
-/* The same with `rest`: together 15 bits, for the products that every error of the model passes through. */
+/* The same as fine input: together 15 bits, for the products that every error of the model passes through. */
 struct input quantize_input_fine(const struct step *s, const struct matrix *w, const float *x, size_t stride,
                                  int cols, int n_rows);
 
@@ -31,8 +31,8 @@ struct input quantize_input_fine(const struct step *s, const struct matrix *w, c
 static inline struct input input_at(const struct input *in, size_t row, size_t col)
 {
     struct input at = {.x = in->x + row * in->stride + col, .stride = in->stride, .q8 = in->q8};
-    if (in->q8.q) at.q8 = q8_at(&in->q8, row, col);
-    if (in->rest.q) at.rest = q8_at(&in->rest, row, col);
+    at.fine = in->fine;
+    if (in->q8.q) at.q8 = q8_at(&in->q8, in->fine ? 2 * row : row, col);
     return at;
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/check.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 enum { DIM = 2048, N_PREFILL = 256, N_CACHED = 128, STREAM_BYTES = 160 << 20 };
 
@@ -107,8 +108,9 @@ static void bench_packed(const struct kernels *k, const char *name, enum dtype d
     size_t bytes = packed_bytes(&w);
     bool slow = strcmp(k->isa, "ref") == 0;
     int n_copies = slow ? 1 : (int)(STREAM_BYTES / bytes) + 1, next = 0;
-    uint8_t *copies = aligned_alloc(4096, ((size_t)n_copies * bytes + 4095) / 4096 * 4096);
+    uint8_t *copies = aligned_alloc((size_t)2 << 20, ((size_t)n_copies * bytes + 4095) / 4096 * 4096);
     CHECK(copies);
+    madvise(copies, (size_t)n_copies * bytes / 4096 * 4096, MADV_HUGEPAGE); /* as the engine has its weights */
     struct packed_matrix p = packed_view(&w, copies);
     BEST(packing, 1, CHECK(pack_groups(copies, &p, &w, 0, packed_groups(&p))))
     if (slow) row(k, name, "packing", packing, (double)matrix_bytes(&w), 0);
@@ -132,15 +134,15 @@ static void bench_packed(const struct kernels *k, const char *name, enum dtype d
         BEST(few, n_copies, {
             p.data = copies + (size_t)next * bytes;
             next = (next + 1) % n_copies;
-            f(y, DIM, &p, &x, t, 0, DIM, false);
+            f(y, DIM, &p, &x, t, 0, DIM);
         })
         row(k, name, shape, few, (double)bytes, ops * t);
     }
     p.data = copies;
     if (!slow) {
-        BEST(cached, 50, f(y, DIM, &p, &x, 1, 0, N_CACHED, false))
+        BEST(cached, 50, f(y, DIM, &p, &x, 1, 0, N_CACHED))
         row(k, name, "128x2048, 1 token", cached, (double)bytes * N_CACHED / DIM, ops * N_CACHED / DIM);
-        BEST(prefill, 1, f(y, DIM, &p, &x, N_PREFILL, 0, DIM, false))
+        BEST(prefill, 1, f(y, DIM, &p, &x, N_PREFILL, 0, DIM))
         row(k, name, "2048x2048, 256 tokens", prefill, (double)bytes, ops * N_PREFILL);
     }
     free(copies), free(from), free(y), free(x.q), free(x.d), free(x.s), free(x.sum);

@@ -236,7 +236,7 @@ static void no_tokens_are_no_work(void **state)
         assert_int_equal(pool_open(&step.pool, 2, &err), STATUS_OK);
         struct linear l = {.w = &b.w[0], .y = y};
         linear_group(&step, &l, 1, y, 0);
-        kernels_matmul_packed(&k, DTYPE_Q4_0)(y, 16, b.w[0].packed, &(struct q8_rows){0}, 0, 0, 16, false);
+        kernels_matmul_packed(&k, DTYPE_Q4_0)(y, 16, b.w[0].packed, &(struct q8_rows){0}, 0, 0, 16);
         assert_true(y[0] == 1 && y[1] == 2 && y[2] == 3 && y[15] == 0);
         pool_close(step.pool);
     }

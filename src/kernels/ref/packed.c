@@ -34,8 +34,9 @@ void q8_residual_ref(float *r, const int8_t *q, const float *d, const float *x, 
     for (int i = 0; i < n; i++) r[i] = fmaf(-(float)q[i], d[i / Q8_RUN], x[i]);
 }
 
-static float product(float y, const struct packed_matrix *w, const struct q8_rows *x, int t, int r)
+static float product(const struct packed_matrix *w, const struct q8_rows *x, int t, int r)
 {
+    float y = 0;
     for (int b = 0; b < w->cols / PACK_COLS; b++) {
         struct packed_block block;
         packed_block_read(&block, w, r, b);
@@ -52,20 +53,17 @@ static float product(float y, const struct packed_matrix *w, const struct q8_row
 }
 
 static void multiply(float *y, size_t y_stride, const struct packed_matrix *w, const struct q8_rows *x,
-                     int n_tokens, int r0, int r1, bool add)
+                     int n_tokens, int r0, int r1)
 {
     for (int t = 0; t < n_tokens; t++)
-        for (int r = r0; r < r1; r++) {
-            float *at = &y[(size_t)t * y_stride + (size_t)r];
-            *at = product(add ? *at : 0, w, x, t, r);
-        }
+        for (int r = r0; r < r1; r++) y[(size_t)t * y_stride + (size_t)r] = product(w, x, t, r);
 }
 
 #define MATMUL_PACKED(format)                                                                                \
     void matmul_packed_##format##_ref(float *y, size_t y_stride, const struct packed_matrix *w,              \
-                                      const struct q8_rows *x, int n_tokens, int r0, int r1, bool add)       \
+                                      const struct q8_rows *x, int n_tokens, int r0, int r1)                 \
     {                                                                                                        \
-        multiply(y, y_stride, w, x, n_tokens, r0, r1, add);                                                  \
+        multiply(y, y_stride, w, x, n_tokens, r0, r1);                                                       \
     }
 
 MATMUL_PACKED(q8_0)

@@ -10,9 +10,13 @@ typedef struct {
     __m512i v[VECS];
 } line;
 typedef line ints16;
+struct block_codes {
+    line line[8];
+};
 #define WIDE_BIAS     128
 #define E2M1_BIAS     12
 #define PACKED_TOKENS 8
+#define PACKED_GROUPS 2
 
 INLINE line line_load(const uint8_t *p)
 {
@@ -56,15 +60,15 @@ INLINE lanes lanes_from_ints(ints16 a)
 {
     return (lanes){{_mm512_cvtepi32_ps(a.v[0])}};
 }
-INLINE ints16 dots(ints16 a, const line w[4], const int8_t *x, bool wide)
+INLINE void dots(ints16 a[], const struct block_codes w[], int first, const int8_t *x, bool wide, int n)
 {
     (void)wide;
-    UNROLLED (g, 4) {
+    UNROLLED (i, 4) {
         int32_t four;
-        memcpy(&four, x + 4 * g, sizeof four);
-        a.v[0] = _mm512_dpbusd_epi32(a.v[0], w[g].v[0], _mm512_set1_epi32(four));
+        memcpy(&four, x + 4 * i, sizeof four);
+        UNROLLED (g, n)
+            a[g].v[0] = _mm512_dpbusd_epi32(a[g].v[0], w[g].line[first + i].v[0], _mm512_set1_epi32(four));
     }
-    return a;
 }
 INLINE lanes lanes_load_u8(const uint8_t *p)
 {
@@ -79,16 +83,36 @@ INLINE lanes lanes_load_e8m0(const uint8_t *p)
     __m512i e = _mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes_load(p)), 23);
     return (lanes){{_mm512_castsi512_ps(e)}};
 }
-INLINE uint32_t run_magnitude(lanes a)
+/* a a a a b b b b c c c c d d d d: what is left of four registers by two halvings, combined by `of`. */
+#define FOLD_4(of, a)                                                                                        \
+    of(_mm512_shuffle_i32x4(of(_mm512_shuffle_i32x4(a[0], a[1], 0x44), _mm512_shuffle_i32x4(a[0], a[1], 0xEE)), \
+                            of(_mm512_shuffle_i32x4(a[2], a[3], 0x44), _mm512_shuffle_i32x4(a[2], a[3], 0xEE)), 0x88), \
+       _mm512_shuffle_i32x4(of(_mm512_shuffle_i32x4(a[0], a[1], 0x44), _mm512_shuffle_i32x4(a[0], a[1], 0xEE)), \
+                            of(_mm512_shuffle_i32x4(a[2], a[3], 0x44), _mm512_shuffle_i32x4(a[2], a[3], 0xEE)), 0xDD))
+
+INLINE void store_heads(void *out, __m512i a)
 {
-    __m512i m = _mm512_and_si512(_mm512_castps_si512(a.v[0]), _mm512_set1_epi32(0x7FFFFFFF));
-    return (uint32_t)_mm512_reduce_max_epi32(m);
+    __m512i heads = _mm512_permutexvar_epi32(_mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0), a);
+    _mm_storeu_si128(out, _mm512_castsi512_si128(heads));
 }
-INLINE int32_t store_rounded(int8_t *q, lanes a)
+INLINE void run_magnitudes(uint32_t bits[4], const lanes a[4])
 {
-    __m512i i = _mm512_cvtps_epi32(a.v[0]);
-    _mm_storeu_si128((__m128i_u *)q, _mm512_cvtepi32_epi8(i));
-    return _mm512_reduce_add_epi32(i);
+    __m512i m[4];
+    UNROLLED (i, 4) m[i] = _mm512_and_si512(_mm512_castps_si512(a[i].v[0]), _mm512_set1_epi32(0x7FFFFFFF));
+    __m512i most = FOLD_4(_mm512_max_epi32, m);
+    most = _mm512_max_epi32(most, _mm512_shuffle_epi32(most, 0x4E));
+    store_heads(bits, _mm512_max_epi32(most, _mm512_shuffle_epi32(most, 0xB1)));
+}
+INLINE void store_rounded(int8_t *q, int32_t sums[4], const lanes a[4], int n)
+{
+    __m512i r[4];
+    UNROLLED (i, 4) {
+        r[i] = _mm512_cvtps_epi32(a[i].v[0]);
+        if (i < n) _mm_storeu_si128((__m128i_u *)(q + i * Q8_RUN), _mm512_cvtepi32_epi8(r[i]));
+    }
+    __m512i sum = FOLD_4(_mm512_add_epi32, r);
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0x4E));
+    store_heads(sums, _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0xB1)));
 }
 
 #include "kernels/simd/packed.inc"
