@@ -153,7 +153,7 @@ const struct option_row option_rows[] = {
     {"numerics", 0, "CONTRACT", OPTION_TEXT, FIELD(numerics), 0, 0, NULL, runs_model | ON(INSPECT),
      "fast: int8 activations for packed weights; exact: fp32 throughout; reference: with the roundings that the model was trained with (default: fast)"},
     {"isa", 0, "LEVEL", OPTION_TEXT, FIELD(isa), 0, 0, "auto", runs_model | ON(TRAIN),
-     "instruction set to use; `fathom doctor` lists what this machine has"},
+     "instruction set to use; `fathom doctor` lists what this machine has (avx512: integer kernels of avx2)"},
     {"help", 'h', NULL, OPTION_FLAG, FIELD(help), 0, 0, NULL, all_commands,
      "show this help"},
 };

@@ -5,7 +5,8 @@
 
 The recording (tests/data/golden/smollm2.safetensors, by record_logits.py) is full-precision arithmetic on the dequantised
 weights, by an implementation nobody here wrote: 4 x 512 tokens of prose, C, Markdown with Python, and questions in several
-languages. Bounds: the first choice agrees at >= 99.5 % of the positions; mean KL(reference || Fathom) <= 1e-3 nats.
+languages. Bounds: mean KL(reference || Fathom) <= 1e-3 nats under both contracts, `exact` and `fast`; the first choice agrees at
+>= 99.5 % of the positions under `exact`.
 
 KL over the whole vocabulary needs the full recording (--full, 400 MB). Without it the figure is the KL over 24 cells, the
 reference's 16 likeliest tokens and the rest in 8 groups: a lower bound of the full one, printed as such.
@@ -73,17 +74,12 @@ def levels(a):
     return re.findall(r"^(?:isa)? +(\w+) +yes \(needs", text, re.M)
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--fathom", default=here / "../../build/fathom")
-    p.add_argument("--model", default="default")
-    p.add_argument("--full", type=pathlib.Path)
-    a = p.parse_args()
-    golden = read_safetensors(GOLDEN)
+def compare(a, golden, contract):
+    """Prints the figures of one numeric contract; returns the first 64 rows of each sequence."""
     ids, top = golden["ids"].astype(int), golden["top_id"].astype(int)
     agree, agree_llama, cells, full, worst, rows = [], [], [], [], 0.0, []
     for s in range(len(ids)):
-        logits = fathom_logits(a, ids[s])
+        logits = fathom_logits(a, ids[s], "--numerics", contract)
         rows.append(logits[:64].copy())
         q = log_softmax(logits)
         agree.append(logits.argmax(axis=1) == top[s, :, 0])
@@ -94,29 +90,40 @@ def main():
         if a.full:
             r = np.fromfile(a.full / f"reference-{s}.f32", np.float32).reshape(q.shape).astype(np.float64)
             full.append((np.exp(r) * (r - q)).sum(axis=1))
-        print(f"      sequence {s + 1} of {len(ids)}: {len(ids[s])} tokens done", flush=True)
-    n = ids.size
-    top_1 = np.mean(agree)
-    llama = np.mean(golden["llama_cpp_first"] == top[:, :, 0])
-    report(top_1 >= TOP_1, f"first choice as in full precision: {100 * top_1:.2f} % of {n} tokens (>= {100 * TOP_1} %; "
-                           f"llama.cpp: {100 * llama:.2f} %)")
-    report(np.mean(cells) <= KL, f"KL from full precision, 24 cells, a lower bound: {np.mean(cells):.2e} nats per token, "
+        print(f"      {contract}: sequence {s + 1} of {len(ids)}: {len(ids[s])} tokens done", flush=True)
+    n, top_1, llama = ids.size, np.mean(agree), np.mean(golden["llama_cpp_first"] == top[:, :, 0])
+    bound = f">= {100 * TOP_1} %; " if contract == "exact" else ""
+    report(not bound or top_1 >= TOP_1, f"{contract}: first choice as in full precision: {100 * top_1:.2f} % of {n} tokens "
+                                        f"({bound}llama.cpp: {100 * llama:.2f} %)")
+    report(np.mean(cells) <= KL, f"{contract}: KL from full precision, 24 cells, a lower bound: {np.mean(cells):.2e} nats per token, "
                                  f"largest {np.max(cells):.2e} (<= {KL})")
     if full:
-        report(np.mean(full) <= KL, f"KL from full precision, whole vocabulary: {np.mean(full):.2e} nats per token, "
+        report(np.mean(full) <= KL, f"{contract}: KL from full precision, whole vocabulary: {np.mean(full):.2e} nats per token, "
                                     f"largest {np.max(full):.2e} (<= {KL})")
     else:
         print("SKIP  KL over the whole vocabulary: no full recording (make one with record_logits.py --full)")
     print(f"      largest difference of a log probability among the 16 likeliest: {worst:.2e}")
     print(f"      first choice as llama.cpp's: {100 * np.mean(agree_llama):.2f} %")
+    return rows
 
-    part = ids[1][:64]
-    base = rows[1]
-    report(np.array_equal(fathom_logits(a, part, "--decode"), base), "decode token by token = prefill: the same bits, 64 tokens")
-    for threads in (1, 2, 3):
-        report(np.array_equal(fathom_logits(a, part, "--threads", str(threads)), base), f"{threads} threads: the same bits")
-    for level in levels(a):
-        report(np.array_equal(fathom_logits(a, part, "--isa", level), base), f"level {level}: the same bits")
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--fathom", default=here / "../../build/fathom")
+    p.add_argument("--model", default="default")
+    p.add_argument("--full", type=pathlib.Path)
+    a = p.parse_args()
+    golden = read_safetensors(GOLDEN)
+    part = golden["ids"].astype(int)[1][:64]
+    for contract in ("exact", "fast"):
+        base, numerics = compare(a, golden, contract)[1], ("--numerics", contract)
+        report(np.array_equal(fathom_logits(a, part, "--decode", *numerics), base),
+               f"{contract}: decode token by token = prefill: the same bits, 64 tokens")
+        for threads in (1, 2, 3):
+            report(np.array_equal(fathom_logits(a, part, "--threads", str(threads), *numerics), base),
+                   f"{contract}: {threads} threads: the same bits")
+        for level in levels(a):
+            report(np.array_equal(fathom_logits(a, part, "--isa", level, *numerics), base), f"{contract}: level {level}: the same bits")
     sys.exit(failed)
 
 
