@@ -204,15 +204,15 @@ def an_unwritable_output_is_an_error(folder):
 
 
 def bench_prints_one_object(folder):
-    b = json.loads(run("bench", "-m", GGUF, "-p", "16", "-n", "8", "-r", "2", "--json").stdout)
+    b = json.loads(run("bench", "-m", GGUF, "-p", "16", "-n", "8", "-r", "3", "--json").stdout)  # odd: medians are samples
     assert {"cpu", "isa", "cores", "read_gb_per_s", "int8_gops", "f32_gflops"} <= b["machine"].keys()
     assert b["prefill"]["n"] == 16 and b["decode"]["n"] == 8
     for phase in (b["prefill"], b["decode"]):
-        assert 0 < phase["min"] <= phase["tokens_per_s"] <= phase["max"] and len(phase["samples"]) == 2
+        assert 0 < phase["min"] <= phase["tokens_per_s"] <= phase["max"] and len(phase["samples"]) == 3
         assert min(phase["samples"]) == phase["min"] and max(phase["samples"]) == phase["max"]
         assert abs(phase["n"] / phase["seconds"] / phase["tokens_per_s"] - 1) < 1e-3
         assert phase["ops"] > 0 and abs(phase["ops"] / phase["seconds"] / 1e9 / phase["gops"] - 1) < 1e-2
-        assert 0 <= phase["repeated"] <= 2 and 0 <= phase["noise"] <= 2
+        assert 0 <= phase["repeated"] <= 3 and 0 <= phase["noise"] <= 2
     d = b["decode"]
     assert abs(d["bytes"] / d["seconds"] / 1e9 / d["gb_per_s"] - 1) < 1e-2
     assert d["bandwidth_share"] > 0 and d["read_gb_per_s"] == b["machine"]["read_gb_per_s"]
