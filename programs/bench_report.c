@@ -67,7 +67,7 @@ static void profile_json(struct json_writer *w, const struct bench *b, const str
         json_open(w, '{');
         json_key(w, "part"), json_str(w, str_from(part->name));
         json_key(w, "calls"), json_int(w, (int64_t)part->n_calls);
-        number(w, "seconds", part->seconds, 6);
+        number(w, "seconds", part->seconds, 9);
         number(w, "share", share(part->seconds, profile_seconds(p)), 4);
         number(w, "busy", busy_share(b, part), 4);
         work_json(w, b, (struct work){part->bytes, part->ops}, part->seconds,
@@ -87,7 +87,7 @@ static void phase_json(struct json_writer *w, const struct bench *b, const struc
     number(w, "tokens_per_s", r.median, 6);
     number(w, "min", r.min, 6);
     number(w, "max", r.max, 6);
-    number(w, "seconds", s, 6);
+    number(w, "seconds", s, 9);
     work_json(w, b, phase_work(p), s, phase_bandwidth_share(p));
     number(w, "read_gb_per_s", phase_bandwidth(p), 4);
     json_key(w, "samples"), json_open(w, '[');
