@@ -33,7 +33,8 @@ struct exchange {
     char *path, method[12], id[32];
     struct buf body;
     size_t discarded; /* of a body that is too large */
-    bool too_large, complete, suspended_for_work, runs_inline;
+    bool too_large, suspended_for_work, runs_inline;
+    atomic_bool complete; /* the request is here; the watcher asks too */
     const void *route;
     uint64_t owner;
     atomic_int n_holders;
@@ -388,8 +389,8 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *c, const char
         *n_data = 0;
         return x->body.failed && !x->too_large ? MHD_NO : MHD_YES;
     }
-    if (!x->complete) {
-        x->complete = true;
+    if (!atomic_load(&x->complete)) {
+        atomic_store(&x->complete, true);
         if (x->too_large) buf_free(&x->body);
         if (!x->runs_inline) return hand_over(h, x), MHD_YES;
         h->o.on_request(h->o.ctx, x);
@@ -475,7 +476,7 @@ static bool has_left(int fd)
 
 static void watch_one(struct exchange *x, int64_t now)
 {
-    if (!x->complete) return;
+    if (!atomic_load(&x->complete)) return;
     if (has_left(x->fd)) atomic_store_explicit(&x->cancel, true, memory_order_relaxed);
     pthread_mutex_lock(&x->lock);
     if (x->answer == ANSWER_STREAM && !x->ended && now - x->last_write_ms >= KEEPALIVE_MS)
