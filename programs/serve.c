@@ -4,23 +4,21 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/file_map.h"
-#include "chat/texts.h"
 #include "commands.h"
-#include "runtime.h"
 #include "server/limits.h"
 #include "server/server.h"
 #include "term/term.h"
 #include "say.h"
+#include "serve_models.h"
 #include "version.h"
 
 enum { LIST_MAX = 4096, KEY_FILE_MAX = 1 << 20 };
 
 struct serving {
-    struct runtime runtime;
+    struct serve_model models[SERVE_MAX_MODELS];
+    int n_models;
     struct guard guard;
     struct buf keys;
-    const struct chat_format *format;
-    struct chat_texts *texts;
     struct term err;
 };
 
@@ -55,28 +53,13 @@ static int guard_init(struct serving *s, const struct options *o, struct error *
     return rc;
 }
 
-/* The name of the file or folder, without its ending. */
-static void model_name(char *out, size_t size, const struct runtime *r, const struct options *o)
+static void check_print(const struct serving *s, const struct options *o)
 {
-    if (o->model_name) {
-        snprintf(out, size, "%s", o->model_name);
-        return;
-    }
-    const char *path = r->path.p ? r->path.p : "model", *slash;
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
-    for (slash = path + n; slash > path && slash[-1] != '/';) slash--;
-    n -= (size_t)(slash - path);
-    if (n > 5 && memcmp(slash + n - 5, ".gguf", 5) == 0) n -= 5;
-    snprintf(out, size, "%.*s", (int)n, slash);
-}
-
-static void check_print(const struct serving *s, const struct options *o, const char *name)
-{
-    const struct memory_plan *p = engine_plan(s->runtime.engine);
+    const struct serve_model *m = &s->models[0];
+    const struct memory_plan *p = &m->plan;
     const char *method, *path, *summary;
-    printf("model      %s\nformat     %s\nlisten     %s port %d\nkeys       %d\n", name,
-           chat_format_name(s->format), o->host, o->port, s->guard.n_keys);
+    printf("model      %s\nformat     %s\nlisten     %s port %d\nkeys       %d\n", m->name,
+           chat_format_name(m->format), o->host, o->port, s->guard.n_keys);
     printf("slots      %d of %d tokens, %.1f MB each\nmemory     %.1f MB of %.1f MB (%s)\n\n", p->n_sessions,
            p->n_ctx, (double)p->state_bytes / 1e6, (double)p->total_bytes / 1e6,
            (double)p->budget_bytes / 1e6, p->budget_source);
@@ -112,63 +95,60 @@ static void run_until_signal(struct server *server, const sigset_t *signals)
 
 static int serve(struct serving *s, const struct options *o, struct error *err)
 {
-    char name[160];
-    struct sampler_options sampler = sampler_defaults();
     struct server *server = NULL;
+    struct model_source sources[SERVE_MAX_MODELS];
     sigset_t signals;
-    model_name(name, sizeof name, &s->runtime, o);
-    sampler.temperature = 1;
-    sampler.top_p = 1;
-    runtime_sampling(&s->runtime, &sampler);
-    if (o->check) return check_print(s, o, name), STATUS_OK;
     /* Every thread from here on leaves these signals to the one that waits for them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < s->n_models; i++) sources[i] = serve_model_source(&s->models[i]);
     const struct server_options so = {.address = o->host,
                                       .port = o->port,
-                                      .n_slots = o->n_slots,
-                                      .keep_folder = o->keep,
-                                      .keep_bytes = o->keep_bytes,
-                                      .model_id = name,
-                                      .format = s->format,
-                                      .texts = s->texts,
-                                      .sampler = sampler,
+                                      .models = sources,
+                                      .n_models = s->n_models,
                                       .guard = &s->guard,
                                       .version = fathom_version,
                                       .log = log_line};
-    int rc = server_open(&server, s->runtime.engine, s->runtime.tokenizer, &so, err);
+    int rc = server_open(&server, &so, err);
     if (rc != STATUS_OK) return rc;
+    const struct serve_model *m = &s->models[0];
+    if (!m->format)
+        say(&s->err, SGR_WARNING, "fathom serve: %s has no chat format; only /v1/completions will answer",
+            m->name);
     bool v6 = strchr(o->host, ':');
-    fprintf(stderr, "fathom serve: %s on http://%s%s%s:%d, %d slots of %d tokens\n", name, v6 ? "[" : "",
-            o->host, v6 ? "]" : "", server_port(server), o->n_slots, engine_plan(s->runtime.engine)->n_ctx);
+    fprintf(stderr, "fathom serve: %s on http://%s%s%s:%d, %d slots of %d tokens\n", m->name, v6 ? "[" : "",
+            o->host, v6 ? "]" : "", server_port(server), o->n_slots, engine_plan(m->runtime.engine)->n_ctx);
     run_until_signal(server, &signals);
     server_close(server);
     return STATUS_OK;
 }
 
+static int models_init(struct serving *s, const struct options *o, struct error *err)
+{
+    s->n_models = 1;
+    s->models[0].o = *o;
+    int rc = serve_model_name(&s->models[0], err);
+    if (rc == STATUS_OK && o->check) rc = serve_model_measure(&s->models[0], err);
+    return rc;
+}
+
 int cmd_serve(const struct options *o, struct error *err)
 {
-    struct serving s = {.format = NULL};
-    buf_init(&s.keys, KEY_FILE_MAX);
-    term_init(&s.err, STDIN_FILENO, STDERR_FILENO);
-    int rc = guard_init(&s, o, err);
-    if (rc == STATUS_OK) rc = runtime_open_engine(&s.runtime, o, o->n_slots, err);
-    if (rc == STATUS_OK) rc = chat_texts_open(&s.texts, engine_checkpoint(s.runtime.engine), err);
-    if (rc == STATUS_OK) {
-        rc = chat_format_choose(&s.format, o->format, s.runtime.tokenizer, engine_model(s.runtime.engine),
-                                err);
-        if (rc == STATUS_NOT_FOUND && !o->format) { /* a base model completes text */
-            say(&s.err, SGR_WARNING, "fathom serve: %s; only /v1/completions will answer", err->text);
-            rc = STATUS_OK;
-        }
-    }
-    if (rc == STATUS_OK) rc = serve(&s, o, err);
-    chat_texts_close(s.texts);
-    runtime_close(&s.runtime);
-    guard_free(&s.guard);
-    buf_free(&s.keys);
+    struct serving *s = calloc(1, sizeof *s);
+    if (!s) return exit_code(error_set(err, STATUS_NOMEM, "no memory"));
+    buf_init(&s->keys, KEY_FILE_MAX);
+    term_init(&s->err, STDIN_FILENO, STDERR_FILENO);
+    int rc = guard_init(s, o, err);
+    if (rc == STATUS_OK) rc = models_init(s, o, err);
+    if (rc == STATUS_OK && o->check)
+        check_print(s, o);
+    else if (rc == STATUS_OK)
+        rc = serve(s, o, err);
+    guard_free(&s->guard);
+    buf_free(&s->keys);
+    free(s);
     return exit_code(rc);
 }

@@ -244,7 +244,7 @@ static void write_token(struct json_writer *w, const struct tokenizer *t, int32_
 /* {"content": [...]} of the tokens whose text is out now. */
 static void write_logprobs(struct json_writer *w, struct choice *c, const char *side)
 {
-    const struct tokenizer *t = c->task->server->tokenizer;
+    const struct tokenizer *t = c->task->served->parts.tokenizer;
     const struct scored_token *tokens;
     size_t n = choice_take_tokens(c, &tokens);
     json_open(w, '{');

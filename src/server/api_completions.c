@@ -30,13 +30,13 @@ static bool push(struct intake *in, struct token_list *ids, int32_t id)
 static bool encode(struct intake *in, struct str text, bool special, struct token_list *ids)
 {
     struct error err;
-    return tokenizer_encode(in->server->tokenizer, text, special, ids, &err) == STATUS_OK ||
+    return tokenizer_encode(in->served->parts.tokenizer, text, special, ids, &err) == STATUS_OK ||
            problem_set(in->p, 500, NULL, NULL, "%s", err.text);
 }
 
 static bool read_ids(struct intake *in, const char *place, const struct node *list, struct token_list *ids)
 {
-    int n_vocab = engine_model(in->server->engine)->n_vocab;
+    int n_vocab = engine_model(in->served->parts.engine)->n_vocab;
     for (size_t i = 0; i < node_length(list); i++) {
         const struct node *n = node_at(list, i);
         if (node_type(n) != NODE_INT || node_int(n) < 0 || node_int(n) >= n_vocab)
@@ -56,7 +56,7 @@ static const char *const fim_tokens[][3] = {
 
 static bool read_infill(struct intake *in, struct str before, struct str after, struct token_list *ids)
 {
-    const struct tokenizer *t = in->server->tokenizer;
+    const struct tokenizer *t = in->served->parts.tokenizer;
     for (size_t f = 0; f < sizeof fim_tokens / sizeof *fim_tokens; f++) {
         int32_t id[3];
         for (int i = 0; i < 3; i++) id[i] = tokenizer_find(t, str_from(fim_tokens[f][i]));
@@ -75,7 +75,7 @@ static bool read_prompt(struct intake *in, const char *place, const struct node 
                         struct token_list *ids)
 {
     const struct node *suffix = node_get(in->root, "suffix");
-    const struct tokenizer *t = in->server->tokenizer;
+    const struct tokenizer *t = in->served->parts.tokenizer;
     if (node_type(prompt) == NODE_ARRAY && !suffix) return read_ids(in, place, prompt, ids);
     if (node_type(prompt) != NODE_STRING)
         return problem_set(in->p, 400, NULL, place, "%s must be a string%s", place,
@@ -104,7 +104,7 @@ static void on_prompt(void *ctx, int i, const float *logits)
         c->tokens[c->n_tokens++] = (struct scored_token){.id = c->job.prompt.ids[0], .logprob = NAN};
     }
     score_token(&c->tokens[c->n_tokens++], c->job.prompt.ids[i], logits,
-                engine_model(c->task->server->engine)->n_vocab, c->task->n_top);
+                engine_model(c->task->served->parts.engine)->n_vocab, c->task->n_top);
 }
 
 static bool read_prompts(struct intake *in, struct task *t, const struct node *prompt, int n)
@@ -123,9 +123,9 @@ static bool read_prompts(struct intake *in, struct task *t, const struct node *p
             c->job.options.format = NULL;
             if (!read_prompt(in, at.text, one, &c->job.prompt)) return false;
             if (c->job.prompt.n == 0) { /* an empty text begins as every text does */
-                int32_t first = tokenizer_bos(in->server->tokenizer) >= 0
-                                    ? tokenizer_bos(in->server->tokenizer)
-                                    : tokenizer_eos(in->server->tokenizer);
+                int32_t first = tokenizer_bos(in->served->parts.tokenizer) >= 0
+                                    ? tokenizer_bos(in->served->parts.tokenizer)
+                                    : tokenizer_eos(in->served->parts.tokenizer);
                 if (first < 0) return problem_set(in->p, 400, NULL, at.text, "%s is empty", at.text);
                 if (!push(in, &c->job.prompt, first)) return false;
             }
@@ -133,7 +133,7 @@ static bool read_prompts(struct intake *in, struct task *t, const struct node *p
             struct buf *text = &own->prompts[c->index];
             buf_init(text, (size_t)256 << 20);
             struct detokenizer d;
-            detokenizer_init(&d, in->server->tokenizer, false);
+            detokenizer_init(&d, in->served->parts.tokenizer, false);
             for (size_t j = 0; j < c->job.prompt.n; j++) detokenizer_push(&d, c->job.prompt.ids[j], text);
             detokenizer_flush(&d, text);
             if (t->n_top >= 0) c->job.on_prompt = on_prompt;
@@ -180,7 +180,7 @@ static void write_tops(struct json_writer *w, const struct tokenizer *t, const s
 
 static void write_logprobs(struct json_writer *w, struct choice *c)
 {
-    const struct tokenizer *t = c->task->server->tokenizer;
+    const struct tokenizer *t = c->task->served->parts.tokenizer;
     const struct scored_token *tokens;
     size_t offset = 0;
     for (size_t i = 0; i < c->n_shown; i++) offset += n_characters(tokenizer_bytes(t, c->tokens[i].id));

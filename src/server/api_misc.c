@@ -18,18 +18,32 @@ static void respond_json(struct exchange *x, int status, struct buf *out)
 }
 
 /* One object serves the clients of both families. */
-static void write_model(struct json_writer *w, const struct server *s)
+static void write_model(struct json_writer *w, const struct model_source *m, enum served_state state)
 {
     json_open(w, '{');
-    json_key(w, "id"), json_str(w, str_from(s->o.model_id));
+    json_key(w, "id"), json_str(w, str_from(m->id));
     json_key(w, "object"), json_str(w, STR("model"));
     json_key(w, "created"), json_int(w, 0);
     json_key(w, "owned_by"), json_str(w, STR("local"));
     json_key(w, "type"), json_str(w, STR("model"));
-    json_key(w, "display_name"), json_str(w, str_from(s->o.model_id));
+    json_key(w, "display_name"), json_str(w, str_from(m->id));
     json_key(w, "created_at"), json_str(w, STR("1970-01-01T00:00:00Z"));
-    json_key(w, "context_length"), json_int(w, scheduler_n_ctx(s->scheduler));
-    json_key(w, "max_model_len"), json_int(w, scheduler_n_ctx(s->scheduler));
+    json_key(w, "context_length"), json_int(w, m->n_ctx);
+    json_key(w, "max_model_len"), json_int(w, m->n_ctx);
+    json_key(w, "state"), json_str(w, str_from(served_state_name(state)));
+    json_close(w, '}');
+}
+
+static void list_models(struct json_writer *w, struct models *ms)
+{
+    json_open(w, '{');
+    json_key(w, "object"), json_str(w, STR("list"));
+    json_key(w, "data"), json_open(w, '[');
+    for (int i = 0; i < models_n(ms); i++) write_model(w, models_source(ms, i), models_state(ms, i));
+    json_close(w, ']');
+    json_key(w, "has_more"), json_bool(w, false);
+    json_key(w, "first_id"), json_str(w, str_from(models_source(ms, 0)->id));
+    json_key(w, "last_id"), json_str(w, str_from(models_source(ms, models_n(ms) - 1)->id));
     json_close(w, '}');
 }
 
@@ -38,27 +52,24 @@ void handle_models(struct server *s, struct exchange *x)
     struct buf out;
     struct json_writer w;
     const char *path = exchange_path(x), *one = strstr(path, "models/");
-    if (one && one[7] && strcmp(one + 7, s->o.model_id) != 0) {
-        struct problem p = {0};
-        problem_set(&p, 404, "model_not_found", NULL, "the model %.100s is not served here, only %.100s",
-                    one + 7, s->o.model_id);
-        problem_respond(x, &p, FAMILY_OPENAI);
+    buf_init(&out, 1 << 20);
+    json_writer_init(&w, &out);
+    if (!one || !one[7]) {
+        list_models(&w, s->models);
+        respond_json(x, 200, &out);
         return;
     }
-    buf_init(&out, 1 << 16);
-    json_writer_init(&w, &out);
-    if (one) {
-        write_model(&w, s);
-    } else {
-        json_open(&w, '{');
-        json_key(&w, "object"), json_str(&w, STR("list"));
-        json_key(&w, "data"), json_open(&w, '['), write_model(&w, s), json_close(&w, ']');
-        json_key(&w, "has_more"), json_bool(&w, false);
-        json_key(&w, "first_id"), json_str(&w, str_from(s->o.model_id));
-        json_key(&w, "last_id"), json_str(&w, str_from(s->o.model_id));
-        json_close(&w, '}');
-    }
-    respond_json(x, 200, &out);
+    for (int i = 0; i < models_n(s->models); i++)
+        if (strcmp(one + 7, models_source(s->models, i)->id) == 0) {
+            write_model(&w, models_source(s->models, i), models_state(s->models, i));
+            respond_json(x, 200, &out);
+            return;
+        }
+    struct problem p = {0};
+    problem_set(&p, 404, "model_not_found", NULL,
+                "the model %.100s is not served here; GET /v1/models lists those that are", one + 7);
+    problem_respond(x, &p, FAMILY_OPENAI);
+    buf_free(&out);
 }
 
 void handle_embeddings(struct server *s, struct exchange *x)
@@ -108,7 +119,7 @@ void handle_metrics(struct server *s, struct exchange *x)
 {
     struct scheduler_stats t;
     struct timespec now;
-    scheduler_read_stats(s->scheduler, &t);
+    models_read_stats(s->models, &t);
     clock_gettime(CLOCK_MONOTONIC, &now);
     struct buf out;
     buf_init(&out, 1 << 16);
@@ -152,6 +163,8 @@ void handle_tokenize(struct server *s, struct exchange *x)
 {
     struct problem p = {0};
     struct intake in;
+    const struct served *m = exchange_model(x);
+    const struct tokenizer *t = m->parts.tokenizer;
     struct token_list ids = {0};
     struct error err = {0};
     bool special = false, add_bos = false;
@@ -161,9 +174,9 @@ void handle_tokenize(struct server *s, struct exchange *x)
         take_bool(&p, "", in.root, "parse_special", &special) &&
         take_bool(&p, "", in.root, "add_special", &add_bos)) {
         int rc = STATUS_OK;
-        if (add_bos && tokenizer_bos(s->tokenizer) >= 0)
-            rc = token_list_push(&ids, tokenizer_bos(s->tokenizer), &err);
-        if (rc == STATUS_OK) rc = tokenizer_encode(s->tokenizer, text, special, &ids, &err);
+        if (add_bos && tokenizer_bos(t) >= 0)
+            rc = token_list_push(&ids, tokenizer_bos(t), &err);
+        if (rc == STATUS_OK) rc = tokenizer_encode(t, text, special, &ids, &err);
         if (rc != STATUS_OK) problem_set(&p, 500, NULL, NULL, "%s", err.text);
     }
     intake_close(&in);
@@ -179,7 +192,7 @@ void handle_tokenize(struct server *s, struct exchange *x)
         for (size_t i = 0; i < ids.n; i++) json_int(&w, ids.ids[i]);
         json_close(&w, ']');
         json_key(&w, "count"), json_int(&w, (int64_t)ids.n);
-        json_key(&w, "max_model_len"), json_int(&w, scheduler_n_ctx(s->scheduler));
+        json_key(&w, "max_model_len"), json_int(&w, scheduler_n_ctx(m->scheduler));
         json_close(&w, '}');
         respond_json(x, 200, &out);
     }
@@ -190,18 +203,20 @@ void handle_detokenize(struct server *s, struct exchange *x)
 {
     struct problem p = {0};
     struct intake in;
+    const struct served *m = exchange_model(x);
+    const struct tokenizer *t = m->parts.tokenizer;
     const struct node *tokens = NULL;
     struct buf text;
     buf_init(&text, (size_t)256 << 20);
     if (intake_open(&in, s, x, &p) && take_array(&p, "", in.root, "tokens", &tokens)) {
         struct detokenizer d;
-        detokenizer_init(&d, s->tokenizer, true);
+        detokenizer_init(&d, t, true);
         d.started = true;
         for (size_t i = 0; i < node_length(tokens) && !p.status; i++) {
             const struct node *n = node_at(tokens, i);
-            if (node_type(n) != NODE_INT || node_int(n) < 0 || node_int(n) >= tokenizer_n_vocab(s->tokenizer))
+            if (node_type(n) != NODE_INT || node_int(n) < 0 || node_int(n) >= tokenizer_n_vocab(t))
                 problem_set(&p, 400, NULL, place_at("tokens", i).text, "tokens[%zu] must be an id below %d",
-                            i, tokenizer_n_vocab(s->tokenizer));
+                            i, tokenizer_n_vocab(t));
             else
                 detokenizer_push(&d, (int32_t)node_int(n), &text);
         }

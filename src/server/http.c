@@ -36,6 +36,7 @@ struct exchange {
     bool too_large, suspended_for_work, runs_inline;
     atomic_bool complete; /* the request is here; the watcher asks too */
     const void *route;
+    void *model;
     uint64_t owner;
     atomic_int n_holders;
     atomic_bool cancel;
@@ -175,6 +176,14 @@ const void *exchange_route(const struct exchange *x)
 uint64_t exchange_owner(const struct exchange *x)
 {
     return x->owner;
+}
+void exchange_set_model(struct exchange *x, void *model)
+{
+    x->model = model;
+}
+void *exchange_model(const struct exchange *x)
+{
+    return x->model;
 }
 void exchange_answer_inline(struct exchange *x)
 {
@@ -354,18 +363,25 @@ static enum MHD_Result send_answer(struct exchange *x)
     return ok;
 }
 
-static void hand_over(struct http *h, struct exchange *x)
+void exchange_again(struct exchange *x)
+{
+    struct http *h = x->http;
+    exchange_hold(x);
+    pthread_mutex_lock(&h->lock);
+    x->next_work = NULL;
+    *h->last_work = x;
+    h->last_work = &x->next_work;
+    pthread_cond_signal(&h->has_work);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void hand_over(struct exchange *x)
 {
     pthread_mutex_lock(&x->lock);
     x->suspended_for_work = true;
     MHD_suspend_connection(x->connection);
     pthread_mutex_unlock(&x->lock);
-    exchange_hold(x);
-    pthread_mutex_lock(&h->lock);
-    *h->last_work = x;
-    h->last_work = &x->next_work;
-    pthread_cond_signal(&h->has_work);
-    pthread_mutex_unlock(&h->lock);
+    exchange_again(x);
 }
 
 static enum MHD_Result on_access(void *ctx, struct MHD_Connection *c, const char *url, const char *method,
@@ -392,7 +408,7 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *c, const char
     if (!atomic_load(&x->complete)) {
         atomic_store(&x->complete, true);
         if (x->too_large) buf_free(&x->body);
-        if (!x->runs_inline) return hand_over(h, x), MHD_YES;
+        if (!x->runs_inline) return hand_over(x), MHD_YES;
         h->o.on_request(h->o.ctx, x);
     }
     return send_answer(x);
@@ -491,6 +507,12 @@ static void *watch(void *ctx)
     while (!h->closing) {
         int64_t now = now_ms();
         for (struct exchange *x = h->all; x; x = x->next) watch_one(x, now);
+        if (h->o.on_tick) {
+            pthread_mutex_unlock(&h->lock);
+            h->o.on_tick(h->o.ctx);
+            pthread_mutex_lock(&h->lock);
+            if (h->closing) break;
+        }
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += WATCH_MS * 1000000L;

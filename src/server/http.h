@@ -26,6 +26,8 @@ struct http_options {
     /* The request is complete. Must see to it that the exchange is answered, now or later. Worker's thread,
      * or the I/O thread after exchange_answer_inline. */
     void (*on_request)(void *ctx, struct exchange *x);
+    /* Some twenty times a second, from a thread of its own. May be NULL. */
+    void (*on_tick)(void *ctx);
     /* The answer has been sent or its client has left. */
     void (*on_end)(void *ctx, struct exchange *x);
     void *ctx;
@@ -56,6 +58,11 @@ const atomic_bool *exchange_cancel(const struct exchange *x);
 void exchange_set_tag(struct exchange *x, const void *route, uint64_t owner);
 const void *exchange_route(const struct exchange *x);
 uint64_t exchange_owner(const struct exchange *x);
+/* For on_request: the model that it works with. */
+void exchange_set_model(struct exchange *x, void *model);
+void *exchange_model(const struct exchange *x);
+/* on_request is called again, on a worker's thread: the request has waited for something. Holds x meanwhile. */
+void exchange_again(struct exchange *x);
 /* on_headers: on_request may run on the I/O thread, for it does not wait or compute. */
 void exchange_answer_inline(struct exchange *x);
 

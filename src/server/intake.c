@@ -7,7 +7,7 @@
 
 bool intake_open(struct intake *in, struct server *s, struct exchange *x, struct problem *p)
 {
-    *in = (struct intake){.server = s, .x = x, .p = p, .think = true};
+    *in = (struct intake){.server = s, .served = exchange_model(x), .x = x, .p = p, .think = true};
     struct str body = exchange_body(x);
     struct error err;
     if (exchange_is_too_large(x))
@@ -198,7 +198,7 @@ bool intake_model(struct intake *in, struct task *t)
 static bool read_biases(struct intake *in, struct task *t)
 {
     const struct node *map;
-    int n_vocab = engine_model(in->server->engine)->n_vocab;
+    int n_vocab = engine_model(in->served->parts.engine)->n_vocab;
     if (!take_object(in->p, "", in->root, "logit_bias", &map)) return false;
     if (!map || node_length(map) == 0) return true;
     if (node_length(map) > LIMIT_BIASES)
@@ -220,7 +220,7 @@ static bool read_biases(struct intake *in, struct task *t)
 
 bool intake_sampling(struct intake *in, struct task *t)
 {
-    struct sampler_options o = in->server->o.sampler;
+    struct sampler_options o = in->served->parts.sampler;
     double temperature = (double)o.temperature, top_p = (double)o.top_p, min_p = (double)o.min_p;
     double repetition = (double)o.repetition_penalty, presence = 0, frequency = 0;
     int64_t top_k = o.top_k, seed = -1;
@@ -323,7 +323,7 @@ bool intake_format(struct intake *in, const struct node *format, const char *pla
         return problem_set(in->p, 400, NULL, place,
                            "%s: a form for the answer together with tools is not supported", place);
     in->grammar = schema_compile(schema, place, in->p);
-    if (schema && chat_shows_schema(in->server->o.format)) in->response_format = intake_json(in, schema);
+    if (schema && chat_shows_schema(in->served->parts.format)) in->response_format = intake_json(in, schema);
     return !in->p->status;
 }
 
@@ -346,10 +346,10 @@ static bool check_tools(struct intake *in)
 
 bool intake_render_ids(struct intake *in, struct token_list *ids)
 {
-    struct server *s = in->server;
+    const struct model_parts *m = &in->served->parts;
     struct error err = {0};
     if (in->p->status) return false;
-    if (!s->o.format)
+    if (!m->format)
         return problem_set(in->p, 400, NULL, NULL, "this model has no chat format; use /v1/completions");
     if (!check_tools(in)) return false;
     if (in->response_format.n && in->n_messages && in->messages[0].role != CHAT_SYSTEM) {
@@ -366,8 +366,8 @@ bool intake_render_ids(struct intake *in, struct token_list *ids)
                                    .effort_percent = in->effort_percent,
                                    .tools = in->tools,
                                    .n_tools = in->n_tools,
-                                   .texts = s->o.texts};
-    int rc = chat_render_request(s->o.format, s->tokenizer, &q, ids, &err);
+                                   .texts = m->texts};
+    int rc = chat_render_request(m->format, m->tokenizer, &q, ids, &err);
     if (rc == STATUS_OK) return true;
     bool is_ours = rc == STATUS_NOMEM;
     return problem_set(in->p, is_ours ? 500 : 400, NULL, is_ours ? NULL : "messages", "%s", err.text);
@@ -383,7 +383,7 @@ bool intake_render(struct intake *in, struct task *t)
     }
     const struct chat_message *last = in->n_messages ? &in->messages[in->n_messages - 1] : NULL;
     bool continues = last && last->role == CHAT_ASSISTANT && last->unfinished;
-    bool starts_thinking = chat_starts_thinking(in->server->o.format, in->think) &&
+    bool starts_thinking = chat_starts_thinking(in->served->parts.format, in->think) &&
                            !(continues && last->content.n); /* the prompt has closed its block */
     for (int i = 0; i < t->n_choices; i++) {
         struct job *job = &t->choices[i].job;
@@ -397,7 +397,7 @@ bool intake_render(struct intake *in, struct task *t)
     }
     token_list_free(&ids);
     if (in->must_call && !in->p->status &&
-        chat_call_opening(in->server->o.format, in->server->tokenizer, in->forced, &t->forced, &err) !=
+        chat_call_opening(in->served->parts.format, in->served->parts.tokenizer, in->forced, &t->forced, &err) !=
             STATUS_OK)
         problem_set(in->p, 400, NULL, "tool_choice", "%s", err.text);
     if (in->grammar && !in->p->status) {

@@ -9,6 +9,7 @@
 
 struct intake {
     struct server *server;
+    struct served *served; /* the model, as long as the request holds it */
     struct exchange *x;
     struct problem *p;
     struct node *root;

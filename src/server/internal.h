@@ -3,16 +3,14 @@
 #define FATHOM_SERVER_INTERNAL_H
 
 #include "server/http.h"
+#include "server/models.h"
 #include "server/scheduler.h"
 #include "server/server.h"
 #include "server/task.h"
 
 struct server {
     struct server_options o;
-    struct engine *engine;
-    const struct tokenizer *tokenizer;
-    struct scheduler *scheduler;
-    struct keep *keep;
+    struct models *models;
     struct http *http;
     double start_s;
     atomic_bool draining;
@@ -27,7 +25,11 @@ struct route {
     unsigned flags;
     const char *summary;
 };
-enum { ROUTE_OPEN = 1 /* no key is needed */, ROUTE_QUICK = 2 /* answers on the I/O thread */ };
+enum {
+    ROUTE_OPEN = 1,  /* no key is needed */
+    ROUTE_QUICK = 2, /* answers on the I/O thread */
+    ROUTE_MODEL = 4, /* needs the model that the body names: exchange_model */
+};
 
 /* Handlers: api_*.c */
 void handle_chat(struct server *s, struct exchange *x);

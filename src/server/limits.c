@@ -19,5 +19,6 @@ const struct limit_row limit_rows[] = {
     {"connections", LIMIT_CONNECTIONS, "open at a time"},
     {"idle", LIMIT_IDLE_S, "seconds without a byte before a connection is closed"},
     {"drain", LIMIT_DRAIN_S, "seconds that answers have to end after SIGTERM"},
+    {"load", LIMIT_LOAD_S, "seconds that a request waits for its model to be loaded"},
     {NULL, 0, NULL},
 };

@@ -18,6 +18,7 @@ enum {
     LIMIT_CONNECTIONS = 1000,
     LIMIT_IDLE_S = 60,
     LIMIT_DRAIN_S = 30,
+    LIMIT_LOAD_S = 120,
 };
 
 struct limit_row {

@@ -32,6 +32,7 @@ struct scheduler {
     struct scheduler_options o;
     struct slot *slots;
     uint64_t tick;
+    bool active;            /* counted in o.turns */
     double prefill_token_s; /* running mean of what a prompt token takes, 0: not known */
     float *scored;          /* (SCORED_ROWS, n_vocab) once it is needed */
 
@@ -237,11 +238,17 @@ static void plan_decodes(struct scheduler *s, struct plan *p)
     }
 }
 
+/* Answers of other models wait for the end of this step. */
+static bool others_wait(const struct scheduler *s)
+{
+    return s->o.turns && atomic_load_explicit(&s->o.turns->n_active, memory_order_relaxed) > 1; /* a hint */
+}
+
 /* Prompt tokens that this step may take in all. */
 static int prefill_room(const struct scheduler *s, const struct plan *p)
 {
     int room = engine_plan(s->engine)->n_batch - p->n_tokens;
-    if (p->n_runs == 0 || s->prefill_token_s <= 0) return room;
+    if ((p->n_runs == 0 && !others_wait(s)) || s->prefill_token_s <= 0) return room;
     double n = STEP_S / s->prefill_token_s;
     int most = n < MIN_PREFILL ? MIN_PREFILL : n < room ? (int)n : room;
     return most < room ? most : room;
@@ -303,6 +310,13 @@ static int scored_rows_open(struct scheduler *s, struct error *err)
     return s->scored ? STATUS_OK : error_set(err, STATUS_NOMEM, "no memory for the logits of a prompt");
 }
 
+static void set_active(struct scheduler *s, bool active)
+{
+    if (s->o.turns && active != s->active)
+        atomic_fetch_add_explicit(&s->o.turns->n_active, active ? 1 : -1, memory_order_relaxed);
+    s->active = active;
+}
+
 /* False when there was nothing to do. */
 static bool step(struct scheduler *s)
 {
@@ -317,10 +331,13 @@ static bool step(struct scheduler *s)
     }
     plan_decodes(s, &p);
     plan_prefills(s, &p);
+    set_active(s, p.n_runs > 0);
     if (p.n_runs == 0) return false;
+    if (s->o.turns) turns_take(s->o.turns);
     double start_s = now_s();
     int rc = engine_step(s->engine, p.runs, p.n_runs, NULL, &err);
     double took_s = now_s() - start_s;
+    if (s->o.turns) turns_give(s->o.turns);
     if (p.n_prefill >= MIN_PREFILL) {
         double each = took_s / p.n_tokens;
         s->prefill_token_s = s->prefill_token_s > 0 ? 0.7 * s->prefill_token_s + 0.3 * each : each;
@@ -450,6 +467,7 @@ static void *run(void *ctx)
         if (closing) break;
     }
     drop_cancelled(s);
+    set_active(s, false);
     struct error err;
     error_set(&err, STATUS_CANCELLED, "the server is shutting down");
     for (int i = 0; i < s->o.n_slots; i++)

@@ -12,6 +12,7 @@
 
 #include "chat/chat.h"
 #include "server/keep.h"
+#include "server/turns.h"
 
 struct scheduler;
 
@@ -41,6 +42,7 @@ struct scheduler_options {
     int n_slots;       /* sessions: jobs that run at a time */
     int n_queue;       /* jobs that may wait */
     struct keep *keep; /* states on disk; NULL: none. The scheduler's thread has it until scheduler_stop */
+    struct turns *turns; /* with the schedulers of other models; NULL: there are none */
 };
 
 /* Figures for /metrics; counters only grow. */

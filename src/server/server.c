@@ -3,22 +3,23 @@
 
 #include <string.h>
 #include <time.h>
+#include "base/json.h"
 #include "server/limits.h"
 #include "server/web.h"
 
-enum { N_WORKERS = 2 };
+enum { N_WORKERS = 2, MODEL_NAME_BYTES = 150 };
 
 // clang-format off
 static const struct route routes[] = {
-    {"POST", "/v1/chat/completions", FAMILY_OPENAI, handle_chat, 0, "OpenAI chat, with DeepSeek's additions"},
-    {"POST", "/v1/completions", FAMILY_OPENAI, handle_completions, 0, "text completion, fill in the middle, scoring"},
-    {"POST", "/v1/responses", FAMILY_OPENAI, handle_responses, 0, "OpenAI responses, without storage"},
-    {"POST", "/v1/messages", FAMILY_ANTHROPIC, handle_messages, 0, "Anthropic messages"},
-    {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, 0, "tokens of a messages request"},
-    {"GET", "/v1/models", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "the model that is served"},
-    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, 0, "not for generative models: says so"},
-    {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, 0, "text to token ids"},
-    {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, 0, "token ids to text"},
+    {"POST", "/v1/chat/completions", FAMILY_OPENAI, handle_chat, ROUTE_MODEL, "OpenAI chat, with DeepSeek's additions"},
+    {"POST", "/v1/completions", FAMILY_OPENAI, handle_completions, ROUTE_MODEL, "text completion, fill in the middle, scoring"},
+    {"POST", "/v1/responses", FAMILY_OPENAI, handle_responses, ROUTE_MODEL, "OpenAI responses, without storage"},
+    {"POST", "/v1/messages", FAMILY_ANTHROPIC, handle_messages, ROUTE_MODEL, "Anthropic messages"},
+    {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, ROUTE_MODEL, "tokens of a messages request"},
+    {"GET", "/v1/models", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "the models that are served"},
+    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, ROUTE_MODEL, "not for generative models: says so"},
+    {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, ROUTE_MODEL, "text to token ids"},
+    {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, ROUTE_MODEL, "token ids to text"},
     {"GET", "/health", FAMILY_OPENAI, handle_health, ROUTE_QUICK | ROUTE_OPEN, "whether requests are taken"},
     {"GET", "/", FAMILY_OPENAI, handle_web, ROUTE_QUICK | ROUTE_OPEN, "the web page"},
     {"GET", "/metrics", FAMILY_OPENAI, handle_metrics, ROUTE_QUICK, "figures for Prometheus"},
@@ -154,10 +155,57 @@ static bool on_headers(void *ctx, struct exchange *x)
     return true;
 }
 
+/* The member "model" of a body, without the rest of it being read where it comes first, as most clients write
+ * it. Empty: there is none, or no JSON, which the handler will say. */
+static struct str named_model(struct str body, char *space, size_t size)
+{
+    struct json_reader r;
+    size_t n = 0;
+    json_reader_init(&r, body);
+    if (json_next(&r) == JSON_OBJECT)
+        while (json_next(&r) == JSON_KEY) {
+            bool is_model = str_is(r.str, "model");
+            if (!is_model && json_skip(&r)) continue;
+            if (is_model && json_next(&r) == JSON_STRING && r.str.n < size)
+                memcpy(space, r.str.p, n = r.str.n);
+            break;
+        }
+    json_reader_free(&r);
+    return (struct str){space, n};
+}
+
+/* The model that the request names is held for it. False: it waits, or p is set. */
+static bool take_model(struct server *s, struct exchange *x, struct problem *p)
+{
+    char space[MODEL_NAME_BYTES];
+    bool one = models_n(s->models) == 1;
+    struct str name = one ? STR("") : named_model(exchange_body(x), space, sizeof space);
+    struct served *m = models_find(s->models, name, false);
+    if (!m) m = models_find(s->models, name, true);
+    if (m) return models_take(s->models, m, x, p);
+    return problem_set(p, 404, "model_not_found", "model",
+                       "the model %.*s is not served here; GET /v1/models lists those that are", (int)name.n,
+                       name.p);
+}
+
 static void on_request(void *ctx, struct exchange *x)
 {
+    struct server *s = ctx;
     const struct route *r = exchange_route(x);
-    r->handle(ctx, x);
+    struct problem p = {0};
+    bool needs_model = r->flags & ROUTE_MODEL;
+    if (!needs_model || exchange_model(x) || take_model(s, x, &p)) {
+        r->handle(s, x);
+        if (needs_model) models_release(s->models, exchange_model(x));
+    } else if (p.status) {
+        problem_respond(x, &p, r->family);
+    }
+}
+
+static void on_tick(void *ctx)
+{
+    struct server *s = ctx;
+    models_tick(s->models);
 }
 
 static void on_end(void *ctx, struct exchange *x)
@@ -175,19 +223,14 @@ static void on_end(void *ctx, struct exchange *x)
 
 /* ---- start and end ---- */
 
-int server_open(struct server **out, struct engine *e, const struct tokenizer *t,
-                const struct server_options *o, struct error *err)
+int server_open(struct server **out, const struct server_options *o, struct error *err)
 {
     *out = NULL;
     struct server *s = calloc(1, sizeof *s);
     if (!s) return error_set(err, STATUS_NOMEM, "server: no memory");
     s->o = *o;
-    s->engine = e;
-    s->tokenizer = t;
     s->start_s = now_s();
-    int rc = o->keep_folder ? keep_open(&s->keep, o->keep_folder, o->keep_bytes, err) : STATUS_OK;
-    struct scheduler_options so = {.n_slots = o->n_slots, .n_queue = LIMIT_QUEUE, .keep = s->keep};
-    if (rc == STATUS_OK) rc = scheduler_open(&s->scheduler, e, t, &so, err);
+    int rc = models_open(&s->models, &s->o, err);
     struct http_options ho = {.address = o->address,
                               .port = o->port,
                               .max_body_bytes = LIMIT_BODY_BYTES,
@@ -197,6 +240,7 @@ int server_open(struct server **out, struct engine *e, const struct tokenizer *t
                               .on_headers = on_headers,
                               .on_request = on_request,
                               .on_end = on_end,
+                              .on_tick = on_tick,
                               .ctx = s};
     if (rc == STATUS_OK) rc = http_open(&s->http, &ho, err);
     if (rc == STATUS_OK)
@@ -211,18 +255,11 @@ int server_port(const struct server *s)
     return http_port(s->http);
 }
 
-static int n_busy(struct server *s)
-{
-    struct scheduler_stats stats;
-    scheduler_read_stats(s->scheduler, &stats);
-    return stats.n_running + stats.n_queued;
-}
-
 int server_drain(struct server *s)
 {
     atomic_store_explicit(&s->draining, true, memory_order_relaxed);
     http_quiesce(s->http);
-    return n_busy(s);
+    return models_n_busy(s->models);
 }
 
 void server_close(struct server *s)
@@ -230,9 +267,8 @@ void server_close(struct server *s)
     if (!s) return;
     atomic_store_explicit(&s->draining, true, memory_order_relaxed);
     /* Every answer is given or refused before the connections are closed, which waits for what is unsent. */
-    scheduler_stop(s->scheduler);
+    models_stop(s->models);
     http_close(s->http);
-    scheduler_close(s->scheduler);
-    keep_close(s->keep);
+    models_close(s->models);
     free(s);
 }

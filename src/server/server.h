@@ -1,5 +1,5 @@
-/* The server: a loaded model behind the APIs that clients speak. Opening starts everything; the caller waits
- * for signals and closes. */
+/* The server: models behind the APIs that clients speak. Opening starts everything; the caller waits for
+ * signals and closes. */
 #ifndef FATHOM_SERVER_SERVER_H
 #define FATHOM_SERVER_SERVER_H
 
@@ -8,16 +8,36 @@
 
 struct server;
 
-struct server_options {
-    const char *address; /* numeric */
-    int port;
-    int n_slots;
-    const char *keep_folder;          /* states of conversations, kept across restarts; NULL: none */
-    uint64_t keep_bytes;              /* at most */
-    const char *model_id;             /* how the model is called in answers */
+/* A loaded model. */
+struct model_parts {
+    struct engine *engine;
+    struct tokenizer *tokenizer;
     const struct chat_format *format; /* NULL: no chat, raw completion only */
     const struct chat_texts *texts;
     struct sampler_options sampler; /* where a request says nothing; the seed is not used */
+};
+
+/* A model that can be loaded, and unloaded again. */
+struct model_source {
+    const char *id;             /* how the model is called in answers */
+    const char *const *aliases; /* other names; a '*' at the end stands for anything */
+    int n_aliases;
+    int n_slots;
+    int n_ctx;               /* of a slot */
+    uint64_t bytes;          /* that it takes when it is loaded */
+    const char *keep_folder; /* states of conversations, kept across restarts; NULL: none */
+    uint64_t keep_bytes;     /* at most */
+    int (*open)(void *ctx, struct model_parts *out, struct error *err); /* after a failure nothing is open */
+    void (*close)(void *ctx, struct model_parts *m);
+    void *ctx;
+};
+
+struct server_options {
+    const char *address; /* numeric */
+    int port;
+    const struct model_source *models; /* a single one is loaded at once, several when they are asked for */
+    int n_models;                      /* at least 1 */
+    uint64_t ram_bytes;                /* that loaded models may take together; 0: any */
     const struct guard *guard;
     const char *version;
     /* One line about a finished request: no text of the user or the model is in it. May be NULL. Any thread.
@@ -26,9 +46,8 @@ struct server_options {
     void *log_ctx;
 };
 
-/* e, t and all of o are borrowed until server_close. */
-int server_open(struct server **out, struct engine *e, const struct tokenizer *t,
-                const struct server_options *o, struct error *err);
+/* All of o is borrowed until server_close. */
+int server_open(struct server **out, const struct server_options *o, struct error *err);
 int server_port(const struct server *s);
 /* Takes no new requests from now on. Returns how many are in work still; to be called until there are none.
  */

@@ -41,7 +41,9 @@ struct task *task_open(struct server *s, struct exchange *x, const struct api *a
     }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
+    struct served *m = exchange_model(x);
     *t = (struct task){.server = s,
+                       .served = m,
                        .x = x,
                        .api = api,
                        .family = family,
@@ -52,7 +54,7 @@ struct task *task_open(struct server *s, struct exchange *x, const struct api *a
                        .parallel_calls = true};
     buf_init(&t->texts, 1 << 20);
     atomic_init(&t->n_holders, 1);
-    snprintf(t->model, sizeof t->model, "%s", s->o.model_id);
+    snprintf(t->model, sizeof t->model, "%s", m->source.id);
     for (int i = 0; i < n_choices; i++) {
         struct choice *c = &choices[i];
         c->task = t;
@@ -64,8 +66,8 @@ struct task *task_open(struct server *s, struct exchange *x, const struct api *a
                               .on_done = on_done,
                               .ctx = c,
                               .continues = i > 0};
-        c->job.options = (struct generate_options){.format = s->o.format,
-                                                   .sampler = s->o.sampler,
+        c->job.options = (struct generate_options){.format = m->parts.format,
+                                                   .sampler = m->parts.sampler,
                                                    .cancel = exchange_cancel(x),
                                                    .on_event = on_event,
                                                    .ctx = c};
@@ -74,6 +76,7 @@ struct task *task_open(struct server *s, struct exchange *x, const struct api *a
         c->job.options.sampler.seed = seed;
     }
     exchange_hold(x);
+    models_hold(s->models, m);
     return t;
 }
 
@@ -102,6 +105,7 @@ void task_close(struct task *t)
     json_grammar_free(t->grammar);
     buf_free(&t->texts);
     exchange_release(t->x);
+    models_release(t->server->models, t->served);
     free(t);
 }
 
@@ -162,7 +166,7 @@ static int submit_next(struct task *t, struct error *err)
     c->job.options.sampler.n_bias = t->n_bias;
     if (t->n_top >= 0) c->job.options.on_token = on_token;
     atomic_fetch_add_explicit(&t->n_holders, 1, memory_order_relaxed);
-    int rc = scheduler_submit(t->server->scheduler, &c->job, err);
+    int rc = scheduler_submit(t->served->scheduler, &c->job, err);
     if (rc != STATUS_OK)
         atomic_fetch_sub_explicit(&t->n_holders, 1, memory_order_relaxed); /* the caller holds on */
     return rc;
@@ -172,10 +176,10 @@ bool task_submit(struct task *t, struct problem *p)
 {
     struct error err = {0};
     for (int i = 0; i < t->n_choices; i++)
-        if (t->choices[i].job.prompt.n > (size_t)scheduler_n_ctx(t->server->scheduler)) {
+        if (t->choices[i].job.prompt.n > (size_t)scheduler_n_ctx(t->served->scheduler)) {
             problem_set(p, 400, "context_length_exceeded", NULL,
                         "prompt is too long: %zu tokens > %d maximum", t->choices[i].job.prompt.n,
-                        scheduler_n_ctx(t->server->scheduler));
+                        scheduler_n_ctx(t->served->scheduler));
             task_close(t);
             return false;
         }
@@ -189,7 +193,7 @@ bool task_submit(struct task *t, struct problem *p)
         return false;
     }
     if (t->stream) exchange_stream_begin(t->x);
-    for (int i = 1; i < t->server->o.n_slots; i++)
+    for (int i = 1; i < t->served->source.n_slots; i++)
         if (submit_next(t, &err) != STATUS_OK)
             break; /* the server is closing: what runs ends with an error */
     release(t);
@@ -326,7 +330,7 @@ static void on_token(void *ctx, int32_t id, float logprob, const float *logits)
         c->tokens = tokens;
         c->cap_tokens = cap;
     }
-    score_token(&c->tokens[c->n_tokens++], id, logits, engine_model(c->task->server->engine)->n_vocab,
+    score_token(&c->tokens[c->n_tokens++], id, logits, engine_model(c->task->served->parts.engine)->n_vocab,
                 c->task->n_top);
 }
 

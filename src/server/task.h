@@ -65,6 +65,7 @@ enum api_family { FAMILY_OPENAI, FAMILY_ANTHROPIC };
 
 struct task {
     struct server *server;
+    struct served *served; /* held until the task is closed */
     struct exchange *x;
     const struct api *api;
     void *own; /* the API's */
