@@ -83,6 +83,15 @@ const struct command commands[N_COMMANDS] = {
         "fathom train --config configs/tiny.toml # on all cores\n"
         "nice fathom train --config configs/tiny.toml -t 1 &\n",
         cmd_train},
+    [COMMAND_SFT] = {"sft", "FILE...", 1, OPTIONS_MAX_ARGS, "teach a model of your own to answer, from conversations",
+        "Trains on with the conversations of .jsonl files (\"messages\" and \"tools\" as in a chat request), in the chat format; "
+        "learnt are the assistant's turns alone. Starts from a run or from a DeepSeek V4 that was exported, and rounds as an "
+        "FP4 export does. The folder becomes a run like any other: the same command goes on where it stopped, and its "
+        "run.toml is what `fathom train` and `fathom export` take.\n",
+        "fathom sft --from model -o tuned talk.jsonl\n"
+        "fathom sft --from tiny.toml -o tuned --epochs 5 talk.jsonl\n"
+        "fathom export --config tuned/run.toml -o model-2 # the result\n",
+        cmd_sft},
     [COMMAND_EXPORT] = {"export", "", 0, 0, "make a model of a training run",
         "Writes the newest whole checkpoint of the run, or the one that --from names, in the layout of the official release: "
         "config.json, model.safetensors, and the tokenizer that [data] names; or as one GGUF file.\n",

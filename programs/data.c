@@ -4,6 +4,7 @@
 #include "base/file_map.h"
 #include "commands.h"
 #include "data/bpe_train.h"
+#include "data/chat_shard.h"
 #include "data/documents.h"
 #include "data/encode.h"
 #include "data/shards.h"
@@ -20,7 +21,7 @@ struct job {
     struct encoded encoded;
     struct rng rng;
     struct buf text;
-    uint64_t n_documents, n_bytes, n_long;
+    uint64_t n_documents, n_bytes;
 };
 
 static int no_text(const struct document *d, struct error *err)
@@ -102,51 +103,46 @@ static int encode_document(void *ctx, const struct document *d, struct error *er
     return rc;
 }
 
-static int encode_chat(void *ctx, const struct document *d, struct error *err)
-{
-    struct job *j = ctx;
-    if (!d->line) return error_set(err, STATUS_FORMAT, "%s: conversations come in .jsonl files", d->path);
-    int rc = encode_conversation(&j->tokenizer, d->json, &j->encoded, err);
-    if (rc != STATUS_OK) return error_prefix(err, "%s: line %llu", d->path, (unsigned long long)d->line);
-    j->n_documents++;
-    if (j->o->max_tokens > 0 && j->encoded.ids.n > (size_t)j->o->max_tokens) {
-        j->n_long++;
-        return STATUS_OK;
-    }
-    return add_encoded(j, err);
-}
-
-static int make_shard(struct job *j, document_fn *fn, bool has_learn, struct error *err)
+static int open_tokenizer(struct job *j, struct error *err)
 {
     if (!j->o->tokenizer)
         return error_set(err, STATUS_RANGE, "--tokenizer FILE is missing: `fathom data tokenizer` makes one");
-    int rc = data_tokenizer_open(&j->tokenizer, j->o->tokenizer, err);
+    return data_tokenizer_open(&j->tokenizer, j->o->tokenizer, err);
+}
+
+static void say_shard(const struct job *j, uint64_t n_documents, uint64_t n_tokens, uint64_t text_bytes)
+{
+    printf("%s: %llu documents, %llu tokens, %.1f MB of text to learn\n", j->o->output,
+           (unsigned long long)n_documents, (unsigned long long)n_tokens, (double)text_bytes / 1e6);
+}
+
+static int make_text_shard(struct job *j, struct error *err)
+{
+    int rc = open_tokenizer(j, err);
     if (rc != STATUS_OK) return rc;
-    shard_writer_init(&j->writer, j->tokenizer.identity, (uint64_t)tokenizer_n_vocab(j->tokenizer.t),
-                      has_learn);
-    rc = each_input(j, fn, err);
+    shard_writer_init(&j->writer, j->tokenizer.identity, (uint64_t)tokenizer_n_vocab(j->tokenizer.t), false);
+    rc = each_input(j, encode_document, err);
     if (rc == STATUS_OK) rc = shard_writer_save(&j->writer, j->o->output, err);
-    if (rc == STATUS_OK)
-        printf("%s: %llu documents, %llu tokens, %.1f MB of text to learn\n", j->o->output,
-               (unsigned long long)j->writer.n_documents, (unsigned long long)j->writer.n_tokens,
-               (double)j->writer.text_bytes / 1e6);
-    if (rc == STATUS_OK && j->n_long)
-        fprintf(stderr, "left out %llu of %llu conversations: longer than %d tokens\n",
-                (unsigned long long)j->n_long, (unsigned long long)j->n_documents, j->o->max_tokens);
+    if (rc == STATUS_OK) say_shard(j, j->writer.n_documents, j->writer.n_tokens, j->writer.text_bytes);
     shard_writer_free(&j->writer);
     encoded_free(&j->encoded);
     data_tokenizer_close(&j->tokenizer);
     return rc;
 }
 
-static int make_text_shard(struct job *j, struct error *err)
-{
-    return make_shard(j, encode_document, false, err);
-}
-
 static int make_chat_shard(struct job *j, struct error *err)
 {
-    return make_shard(j, encode_chat, true, err);
+    struct chat_shard made;
+    int rc = open_tokenizer(j, err);
+    if (rc != STATUS_OK) return rc;
+    rc = chat_shard_write(&made, j->o->output, &j->tokenizer, j->o->args + 1, j->o->n_args - 1,
+                          j->o->max_tokens, err);
+    if (rc == STATUS_OK) say_shard(j, made.n_documents - made.n_long, made.n_tokens, made.text_bytes);
+    if (rc == STATUS_OK && made.n_long)
+        fprintf(stderr, "left out %llu of %llu conversations: longer than %d tokens\n",
+                (unsigned long long)made.n_long, (unsigned long long)made.n_documents, j->o->max_tokens);
+    data_tokenizer_close(&j->tokenizer);
+    return rc;
 }
 
 /* ---- show ---- */

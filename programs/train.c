@@ -13,6 +13,7 @@
 #include "data/encode.h"
 #include "engine/machine.h"
 #include "term/term.h"
+#include "train.h"
 #include "train/trainer.h"
 #include "train_report.h"
 
@@ -288,14 +289,13 @@ static int prepare(struct training *r, struct error *err)
     return rc;
 }
 
-int cmd_train(const struct options *o, struct error *err)
+int train_run(const struct options *o, const char *config, struct error *err)
 {
     struct training r = {.lock = -1};
     struct machine m;
-    if (!o->config) return usage_error(err, "--config FILE is missing: the description of the run");
     machine_read(&m);
     term_init(&r.term, STDIN_FILENO, STDERR_FILENO);
-    int rc = trainer_open(&r.t, o->config, o->n_threads ? o->n_threads : m.n_cores, o->isa, err);
+    int rc = trainer_open(&r.t, config, o->n_threads ? o->n_threads : m.n_cores, o->isa, err);
     if (rc == STATUS_OK) rc = prepare(&r, err);
     if (rc == STATUS_OK) {
         describe(&r);
@@ -305,5 +305,11 @@ int cmd_train(const struct options *o, struct error *err)
     if (r.log) fclose(r.log);
     if (r.lock >= 0) close(r.lock);
     trainer_close(r.t);
-    return exit_code(rc);
+    return rc;
+}
+
+int cmd_train(const struct options *o, struct error *err)
+{
+    if (!o->config) return usage_error(err, "--config FILE is missing: the description of the run");
+    return exit_code(train_run(o, o->config, err));
 }

@@ -334,6 +334,31 @@ void recipe_free(struct recipe *r)
     arena_free(&r->arena);
 }
 
+/* As people write it, where that is the same number. */
+static void write_real(struct buf *out, const char *key, double x)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.9g", x);
+    if (strtod(text, NULL) != x) snprintf(text, sizeof text, "%.17g", x);
+    buf_printf(out, "%s = %s\n", key, text);
+}
+
+void recipe_write_model(struct buf *out, const struct v4_config *c)
+{
+    struct recipe r = {.model = *c};
+    buf_puts(out, "[model]\ncompress_ratios = [");
+    for (int l = 0; l < c->n_layers; l++) buf_printf(out, "%s%d", l ? ", " : "", c->compress_ratio[l]);
+    buf_puts(out, "]\n");
+    for (const struct field *f = fields; f < fields + N_FIELDS; f++) {
+        const char *at = (const char *)&r + f->offset;
+        if (strcmp(f->section, "model") != 0) continue;
+        if (f->type == FIELD_INT)
+            buf_printf(out, "%s = %d\n", f->key, *(const int *)(const void *)at);
+        else
+            write_real(out, f->key, *(const double *)(const void *)at);
+    }
+}
+
 /* Rises linearly, stays, falls along half a cosine to final_rate of itself. */
 double recipe_rate(const struct recipe *r, int step)
 {

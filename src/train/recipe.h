@@ -42,6 +42,8 @@ struct recipe {
 /* Errors name file, section and key. Paths are relative to the working directory. */
 int recipe_read(struct recipe *r, const char *path, struct error *err);
 void recipe_free(struct recipe *r); /* accepts an all-zero one */
+/* Appends the section [model] that describes c. */
+void recipe_write_model(struct buf *out, const struct v4_config *c);
 
 /* Of step (from 0). */
 double recipe_rate(const struct recipe *r, int step);

@@ -1,6 +1,7 @@
 /* A training run: see trainer.h. */
 #include "train/trainer.h"
 #include "train/export.h"
+#include "train/import.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -87,7 +88,9 @@ static int begin_or_resume(struct trainer *t, struct error *err)
     int rc = saved_resume(t, &found, err);
     if (rc != STATUS_OK || found) return rc;
     params_init(t->params, r->seed);
-    return r->from[0] ? saved_read_params(t->params, r->from, err) : STATUS_OK;
+    if (!r->from[0]) return STATUS_OK;
+    return import_is_model(r->from) ? import_params(t->params, r->from, err)
+                                    : saved_read_params(t->params, r->from, err);
 }
 
 int trainer_open(struct trainer **out, const char *path, int n_threads, const char *isa, struct error *err)
