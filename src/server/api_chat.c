@@ -368,15 +368,15 @@ static void chat_event(struct task *t, struct choice *c, const struct chat_event
     chunk_close(&w, t, &json, out);
 }
 
-static void chat_end(struct task *t, struct buf *out)
+void openai_end(struct task *t, bool include_usage, void (*open)(struct json_writer *, const struct task *),
+                struct buf *out)
 {
-    const struct chat_own *own = t->own;
-    if (own->include_usage) {
+    if (include_usage) {
         struct buf json;
         struct json_writer w;
         buf_init(&json, 1 << 16);
         json_writer_init(&w, &json);
-        chunk_open(&w, t);
+        open(&w, t);
         json_close(&w, ']');
         json_key(&w, "usage"), openai_write_usage(&w, t);
         json_close(&w, '}');
@@ -384,6 +384,12 @@ static void chat_end(struct task *t, struct buf *out)
         buf_free(&json);
     }
     buf_puts(out, "data: [DONE]\n\n");
+}
+
+static void chat_end(struct task *t, struct buf *out)
+{
+    const struct chat_own *own = t->own;
+    openai_end(t, own->include_usage, chunk_open, out);
 }
 
 void openai_fail(struct task *t, const struct problem *p, struct buf *out)

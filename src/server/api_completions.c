@@ -278,19 +278,7 @@ static void completions_event(struct task *t, struct choice *c, const struct cha
 static void completions_end(struct task *t, struct buf *out)
 {
     const struct completions_own *own = t->own;
-    if (own->include_usage) {
-        struct buf json;
-        struct json_writer w;
-        buf_init(&json, 1 << 16);
-        json_writer_init(&w, &json);
-        head(&w, t);
-        json_close(&w, ']');
-        json_key(&w, "usage"), openai_write_usage(&w, t);
-        json_close(&w, '}');
-        sse_event(out, NULL, buf_view(&json));
-        buf_free(&json);
-    }
-    buf_puts(out, "data: [DONE]\n\n");
+    openai_end(t, own->include_usage, head, out);
 }
 
 static void completions_whole(struct task *t, struct buf *out)

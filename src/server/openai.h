@@ -12,6 +12,10 @@ bool openai_read_tool_choice(struct intake *in, const char *key);
 bool openai_read_max_tokens(struct intake *in, struct task *t, const char *key, int64_t otherwise,
                             int64_t min);
 void openai_write_usage(struct json_writer *w, const struct task *t);
+/* The end of a stream: a chunk with the usage if that is wanted, then [DONE]. open writes the chunk up to the
+ * bracket of its choices, of which there are none. */
+void openai_end(struct task *t, bool include_usage, void (*open)(struct json_writer *, const struct task *),
+                struct buf *out);
 const char *openai_finish_reason(const struct choice *c);
 void openai_fail(struct task *t, const struct problem *p, struct buf *out); /* an error within a stream */
 

@@ -200,8 +200,9 @@ def completions_take_text_ids_and_score(folder):
     only = s.post("/v1/completions", {**body, "prompt": ids, "echo": True, "logprobs": 1, "max_tokens": 0})
     assert only["usage"]["completion_tokens"] == 0 and only["choices"][0]["text"] == "hello world the"
     assert only["choices"][0]["logprobs"]["token_logprobs"] == logprobs["token_logprobs"][:len(ids)]
-    streamed = s.stream("/v1/completions", {**body, "echo": True})
-    assert "".join(e["choices"][0]["text"] for _, e in streamed[:-1]) == "hello world the" + text
+    streamed = s.stream("/v1/completions", {**body, "echo": True, "stream_options": {"include_usage": True}})
+    assert "".join(e["choices"][0]["text"] for _, e in streamed[:-2]) == "hello world the" + text
+    assert streamed[-2][1]["choices"] == [] and streamed[-2][1]["usage"]["completion_tokens"] == 5, streamed[-2]
     s.post("/v1/completions", {**body, "suffix": "x"}, code=400)
 
 
