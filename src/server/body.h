@@ -13,6 +13,7 @@
 struct problem {
     int status;       /* HTTP; 0: nothing is wrong */
     const char *code; /* "context_length_exceeded", ...; NULL: none */
+    int retry_s;      /* of 429 and 503: when to ask again; 0: soon */
     char param[96];   /* which member, "messages[2].role"; may be empty */
     char text[480];
 };

@@ -194,6 +194,24 @@ int exchange_status(const struct exchange *x)
     return x->status;
 }
 
+uint64_t exchange_address(const struct exchange *x)
+{
+    uint64_t number = 0;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *a = info ? info->client_addr : NULL;
+    if (a && a->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, a, sizeof in);
+        number = in.sin_addr.s_addr;
+    } else if (a && a->sa_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, a, sizeof in6);
+        memcpy(&number, &in6.sin6_addr, sizeof number);
+    }
+    return number;
+}
+
 struct find {
     const char *name, *value;
     int n;

@@ -52,6 +52,8 @@ const char *exchange_header(const struct exchange *x, const char *name, int *n_f
 struct str exchange_body(const struct exchange *x);
 bool exchange_is_too_large(const struct exchange *x); /* more than max_body_bytes: the body is empty */
 const char *exchange_id(const struct exchange *x);    /* "req_..." */
+/* A number for the client's address: of an IPv6 one its /64, which is one customer's. I/O thread. */
+uint64_t exchange_address(const struct exchange *x);
 /* Set when the client has left or the server stops: to be polled. Lives as long as the exchange. */
 const atomic_bool *exchange_cancel(const struct exchange *x);
 /* For on_headers: what the request handler needs to remember. */

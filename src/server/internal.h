@@ -7,12 +7,14 @@
 #include "server/scheduler.h"
 #include "server/server.h"
 #include "server/task.h"
+#include "server/throttle.h"
 
 struct server {
     struct server_options o;
     struct models *models;
     struct http *http;
     double start_s;
+    struct throttle throttle; /* the I/O thread's */
     atomic_bool draining;
     atomic_ullong n_requests, n_refused; /* by guard or queue; counters alone */
     atomic_ullong n_status[6];           /* by first digit */

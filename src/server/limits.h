@@ -19,6 +19,8 @@ enum {
     LIMIT_IDLE_S = 60,
     LIMIT_DRAIN_S = 30,
     LIMIT_LOAD_S = 120,
+    LIMIT_WRONG_KEYS = 20,
+    LIMIT_WRONG_KEY_S = 3,
 };
 
 struct limit_row {

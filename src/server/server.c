@@ -131,6 +131,17 @@ static bool check_guard(struct server *s, struct exchange *x, bool needs_key, ui
     return false;
 }
 
+/* Instead of 401, when keys are tried out. A request without one guesses nothing. */
+static void slow_down(struct server *s, struct exchange *x, struct problem *p)
+{
+    if (!exchange_header(x, "Authorization", NULL) && !exchange_header(x, "x-api-key", NULL)) return;
+    int wait_s = throttle_wrong_key(&s->throttle, exchange_address(x), now_s());
+    if (wait_s == 0) return;
+    *p = (struct problem){.retry_s = wait_s};
+    problem_set(p, 429, "rate_limit_exceeded", NULL,
+                "too many wrong API keys came from this address; one more may be tried in %d s", wait_s);
+}
+
 static bool on_headers(void *ctx, struct exchange *x)
 {
     struct server *s = ctx;
@@ -139,6 +150,7 @@ static bool on_headers(void *ctx, struct exchange *x)
     atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
     const struct route *r = find_route(x, &unknown);
     bool ok = check_guard(s, x, !r || !(r->flags & ROUTE_OPEN), &owner, &p); /* before what exists is told */
+    if (p.status == 401) slow_down(s, x, &p);
     if (ok && !r) ok = false, p = unknown;
     if (ok) ok = check_length(x, &p);
     if (ok && !(r->flags & ROUTE_OPEN) && atomic_load_explicit(&s->draining, memory_order_relaxed))

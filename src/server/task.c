@@ -519,10 +519,13 @@ void problem_respond(struct exchange *x, const struct problem *p, enum api_famil
     struct buf out;
     buf_init(&out, 1 << 16);
     problem_print(&out, p, family, exchange_id(x));
-    if (p->status == 429 || p->status == 503)
-        exchange_add_header(x, "Retry-After", "1");
-    else
+    if (p->status == 429 || p->status == 503) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", p->retry_s > 0 ? p->retry_s : 1);
+        exchange_add_header(x, "Retry-After", seconds);
+    } else {
         exchange_add_header(x, "x-should-retry", "false");
+    }
     exchange_respond(x, p->status, "application/json", buf_view(&out));
     buf_free(&out);
 }

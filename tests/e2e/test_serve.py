@@ -50,9 +50,9 @@ class Server:
         check_clean("".join(self.log).encode(), "serve")
         assert found == code, f"exit {found}: {self.log[-5:]}"
 
-    def request(self, method, path, body=None, headers=None, timeout=WAIT):
+    def request(self, method, path, body=None, headers=None, timeout=WAIT, source=None):
         """(status, headers, body bytes)"""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout, source_address=source and (source, 0))
         try:
             c.request(method, path, body if body is None or isinstance(body, (bytes, str)) else json.dumps(body), headers or {})
             r = c.getresponse()
@@ -396,10 +396,12 @@ def keys_are_asked_for_everywhere(folder):
     s = Server("-t", 1, env={"FATHOM_API_KEY": key})
     routes = [("POST", p) for p in ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/messages/count_tokens", "/tokenize",
                                     "/detokenize", "/v1/embeddings")] + [("GET", p) for p in ("/v1/models", "/metrics", "/nowhere", "/v1/chat/completions")]
+    n_asked = 0
     for method, path in routes:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {key}"}, {"Authorization": f"Bearer {key[:-1]}"},
                         {"x-api-key": ""}, {"x-api-key": key + "x"}):
-            status, _, text = s.request(method, path, {} if method == "POST" else None, headers=headers)
+            n_asked += 1  # from many addresses, for each may offer few wrong keys
+            status, _, text = s.request(method, path, {} if method == "POST" else None, headers=headers, source=f"127.0.1.{n_asked}")
             assert status == 401, (method, path, headers, status)
             assert json.loads(text)["error"]["type"] == "authentication_error"
     assert s.request("GET", "/health")[0] == 200
@@ -410,6 +412,24 @@ def keys_are_asked_for_everywhere(folder):
     log = "".join(s.log)
     assert key not in log and "sesame" not in log, log
     refused("serve", "-m", GGUF, "--host", "0.0.0.0", says="lets others in", env={k: v for k, v in os.environ.items() if k != "FATHOM_API_KEY"})
+
+
+def wrong_keys_are_slowed_down(folder):
+    key = "a-long-enough-key-0123456789"
+    s = Server("-t", 1, env={"FATHOM_API_KEY": key})
+    wrong = {"Authorization": f"Bearer {key[:-1]}"}
+    answers = [s.request("GET", "/v1/models", headers=wrong) for _ in range(25)]
+    codes = [status for status, _, _ in answers]
+    assert codes[:20] == [401] * 20 and codes[-1] == 429 and set(codes) == {401, 429}, codes
+    _, headers, text = answers[-1]
+    assert 1 <= int(headers["Retry-After"]) <= 3 and json.loads(text)["error"]["type"] == "rate_limit_error", (headers, text)
+    assert s.request("GET", "/v1/models", headers=dict(wrong, **{"anthropic-version": "2023-06-01"}))[0] in (401, 429)
+    assert s.request("GET", "/v1/models")[0] == 401, "no key is no guess"
+    assert s.request("GET", "/v1/models", headers={"x-api-key": key})[0] == 200, "the right key is served"
+    assert s.request("GET", "/v1/models", headers=wrong, source="127.0.0.9")[0] == 401, "others are not slowed down"
+    time.sleep(int(headers["Retry-After"]) + 0.1)
+    assert s.request("GET", "/v1/models", headers=wrong)[0] == 401, "after the wait one more is allowed"
+    s.stop()
 
 
 def term_lets_answers_end_and_a_second_one_does_not(folder):
@@ -709,7 +729,7 @@ main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_str
       unknown_members_and_nulls_are_ignored, second_turns_are_not_read_again, neighbours_do_not_change_an_answer,
       the_seed_decides, a_client_that_leaves_ends_its_work, a_reader_that_does_not_read_is_not_waited_for,
       hosts_and_origins_are_checked, ambiguous_requests_are_refused, pieces_of_a_request_may_come_at_any_time,
-      too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, term_lets_answers_end_and_a_second_one_does_not,
+      too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, wrong_keys_are_slowed_down, term_lets_answers_end_and_a_second_one_does_not,
       the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, answers_follow_their_form,
       forms_hold_behind_reasoning, calls_are_each_api_s_own, calls_can_be_demanded, malformed_calls_end_nothing, every_event_is_whole,
       spelled_control_tokens_are_text, agents_do_not_read_twice, a_restart_goes_on_where_it_was, short_prompts_do_not_wait_for_long_ones,

@@ -10,7 +10,9 @@
 #include "server/body.h"
 #include "server/guard.h"
 #include "server/prefix.h"
+#include "server/limits.h"
 #include "server/schema.h"
+#include "server/throttle.h"
 #include "base/json.h"
 #include "support/text_fixture.h"
 
@@ -137,6 +139,24 @@ static void keys_are_asked_for(void **state)
     assert_int_equal(guard_read_keys(&g, STR("nonsense\n"), "keys", &err), STATUS_FORMAT);
     assert_string_equal(err.text, "keys: line 1: expected the SHA-256 of a key as 64 hexadecimal digits");
     guard_free(&g);
+}
+
+static void wrong_keys_wait(void **state)
+{
+    (void)state;
+    struct throttle *t = calloc(1, sizeof *t);
+    assert_non_null(t);
+    for (int i = 0; i < LIMIT_WRONG_KEYS; i++) assert_int_equal(throttle_wrong_key(t, 7, 100), 0);
+    assert_int_equal(throttle_wrong_key(t, 7, 100), LIMIT_WRONG_KEY_S);
+    assert_int_equal(throttle_wrong_key(t, 8, 100), 0); /* another address */
+    assert_int_equal(throttle_wrong_key(t, 7, 100 + 1),
+                     LIMIT_WRONG_KEY_S - 1); /* asking does not add to the wait */
+    assert_int_equal(throttle_wrong_key(t, 7, 100 + LIMIT_WRONG_KEY_S), 0);
+    assert_int_equal(throttle_wrong_key(t, 7, 100 + LIMIT_WRONG_KEY_S), LIMIT_WRONG_KEY_S);
+    for (int i = 0; i < LIMIT_WRONG_KEYS; i++) assert_int_equal(throttle_wrong_key(t, 7, 1e6), 0);
+    assert_int_not_equal(throttle_wrong_key(t, 7, 1e6), 0); /* rest does not add up beyond the limit */
+    for (uint64_t a = 1000; a < 101000; a++) assert_int_equal(throttle_wrong_key(t, a, 1e6 + (double)a), 0);
+    free(t);
 }
 
 static void loopback_is_known(void **state)
@@ -486,6 +506,7 @@ int main(void)
         cmocka_unit_test(hosts_are_listed),
         cmocka_unit_test(origins_are_listed),
         cmocka_unit_test(keys_are_asked_for),
+        cmocka_unit_test(wrong_keys_wait),
         cmocka_unit_test(loopback_is_known),
         cmocka_unit_test(bodies_are_objects),
         cmocka_unit_test(members_are_checked),
