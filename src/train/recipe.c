@@ -1,12 +1,10 @@
-/* Reading a run's description: see recipe.h. inih splits lines; the table says what they may hold. */
+/* Reading a run's description: see recipe.h. The table says what its lines may hold. */
 #include "train/recipe.h"
 
-#include <errno.h>
-#include <ini.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/file_map.h"
+#include "settings/settings.h"
 
 enum field_type { FIELD_INT, FIELD_REAL, FIELD_SEED, FIELD_TEXT };
 
@@ -82,78 +80,38 @@ static const struct field fields[] = {
     {"train", "evaluate_rows", FIELD_INT, RUN(evaluate_rows), 1, 1 << 20, 32},
 };
 // clang-format on
-enum { N_FIELDS = sizeof fields / sizeof *fields, TEXT_MAX = 1 << 20, LINE_MAX_BYTES = 190 };
+enum { N_FIELDS = sizeof fields / sizeof *fields };
 
 struct reader {
     struct recipe *r;
     const char *path;
     bool given[N_FIELDS], has_ratios;
     struct error *err;
-    int rc;
 };
 
-static int fail(struct reader *k, const char *section, const char *key, const char *expected,
-                const char *found)
+static bool take_ratio(void *ctx, char *item)
 {
-    k->rc = error_set(k->err, STATUS_FORMAT, "%s: [%s] %s: expected %s, found %.60s", k->path, section, key,
-                      expected, found);
-    return 0;
-}
-
-static bool number(const char *text, double *out)
-{
-    char *end;
-    errno = 0;
-    *out = strtod(text, &end);
-    return end != text && *end == 0 && errno == 0 && isfinite(*out);
-}
-
-/* A quoted string: the text between the quotes, in place. */
-static char *quoted(char *text)
-{
-    size_t n = strlen(text);
-    if (n < 2 || text[0] != '"' || text[n - 1] != '"' || memchr(text + 1, '"', n - 2)) return NULL;
-    text[n - 1] = 0;
-    return text + 1;
-}
-
-/* Calls take on each item of "[a, b]", or on the value itself when it is no list. */
-static bool each_item(struct reader *k, char *text, bool (*take)(struct reader *k, void *ctx, char *item),
-                      void *ctx)
-{
-    size_t n = strlen(text);
-    if (text[0] != '[') return take(k, ctx, text);
-    if (text[n - 1] != ']') return false;
-    text[n - 1] = 0;
-    for (char *item = text + 1, *next; item; item = next) {
-        next = strchr(item, ',');
-        if (next) *next++ = 0;
-        item += strspn(item, " \t");
-        size_t m = strlen(item);
-        while (m > 0 && (item[m - 1] == ' ' || item[m - 1] == '\t')) item[--m] = 0;
-        if (m == 0 && !next) return true; /* a comma at the end */
-        if (!take(k, ctx, item)) return false;
-    }
-    return true;
-}
-
-static bool take_ratio(struct reader *k, void *ctx, char *item)
-{
-    (void)ctx;
-    struct v4_config *c = &k->r->model;
+    struct v4_config *c = ctx;
     double x;
-    if (!number(item, &x) || x != floor(x) || x < 0 || x == 1 || x > 4096 || c->n_layers == V4_MAX_LAYERS)
+    if (!setting_number(item, &x) || x != floor(x) || x < 0 || x == 1 || x > 4096 ||
+        c->n_layers == V4_MAX_LAYERS)
         return false;
     c->compress_ratio[c->n_layers++] = (int)x;
     return true;
 }
 
-static bool take_path(struct reader *k, void *ctx, char *item)
+struct path_list {
+    struct recipe *r;
+    struct recipe_source *s;
+};
+
+static bool take_path(void *ctx, char *item)
 {
-    struct recipe_source *s = ctx;
-    char *text = quoted(item);
+    const struct path_list *to = ctx;
+    struct recipe_source *s = to->s;
+    char *text = setting_quoted(item);
     if (!text || s->n_paths == RECIPE_MAX_PATHS) return false;
-    char *copy = arena_alloc(&k->r->arena, strlen(text) + 1);
+    char *copy = arena_alloc(&to->r->arena, strlen(text) + 1);
     if (!copy) return false;
     memcpy(copy, text, strlen(text) + 1);
     s->paths[s->n_paths++] = copy;
@@ -161,86 +119,86 @@ static bool take_path(struct reader *k, void *ctx, char *item)
 }
 
 /* [source.NAME] and [held_out]. */
-static int read_source(struct reader *k, const char *section, const char *key, char *value)
+static int read_source(struct reader *k, struct setting *line)
 {
     struct recipe *r = k->r;
+    const char *section = line->section, *key = line->key;
     struct recipe_source *s = &r->held_out;
     if (strcmp(section, "held_out") != 0) {
         const char *name = section + strlen("source.");
         for (s = r->source; s < r->source + r->n_sources && strcmp(s->name, name) != 0; s++) continue;
         if (s == r->source + r->n_sources) {
             if (r->n_sources == BATCHES_MAX_SOURCES || strlen(name) >= sizeof s->name)
-                return fail(k, section, key, "at most 16 sources with short names", name);
+                return setting_error(line, "at most 16 sources with short names", name, k->err);
             r->n_sources++;
             *s = (struct recipe_source){.weight = 1};
             memcpy(s->name, name, strlen(name) + 1);
         }
     }
     if (strcmp(key, "paths") == 0)
-        return each_item(k, value, take_path, s) ? 1 : fail(k, section, key, "a list of quoted paths", value);
+        return setting_each(line->value, take_path, &(struct path_list){r, s})
+                   ? STATUS_OK
+                   : setting_error(line, "a list of quoted paths", line->value, k->err);
     if (strcmp(key, "weight") == 0 && s != &r->held_out)
-        return number(value, &s->weight) && s->weight >= 0.001
-                   ? 1
-                   : fail(k, section, key, "a number from 0.001 on", value);
-    return fail(k, section, key, "paths or weight", key);
+        return setting_number(line->value, &s->weight) && s->weight >= 0.001
+                   ? STATUS_OK
+                   : setting_error(line, "a number from 0.001 on", line->value, k->err);
+    return setting_error(line, "paths or weight", key, k->err);
 }
 
-static int read_field(struct reader *k, const struct field *f, char *value)
+static int read_field(struct reader *k, const struct field *f, struct setting *line)
 {
-    char *at = (char *)k->r + f->offset, *text;
+    char *at = (char *)k->r + f->offset, *text, expected[80];
     double x;
-    char expected[80];
     switch (f->type) {
     case FIELD_TEXT:
-        text = quoted(value);
+        text = setting_quoted(line->value);
         if (!text || strlen(text) >= RECIPE_TEXT)
-            return fail(k, f->section, f->key, "a quoted string", value);
+            return setting_error(line, "a quoted string", line->value, k->err);
         memcpy(at, text, strlen(text) + 1);
-        return 1;
+        return STATUS_OK;
     case FIELD_SEED:
-        if (!number(value, &x) || x < 0 || x != floor(x) || x > 9e15)
-            return fail(k, f->section, f->key, "a whole number", value);
+        if (!setting_number(line->value, &x) || x < 0 || x != floor(x) || x > 9e15)
+            return setting_error(line, "a whole number", line->value, k->err);
         *(uint64_t *)(void *)at = (uint64_t)x;
-        return 1;
+        return STATUS_OK;
     case FIELD_INT:
     case FIELD_REAL:
         snprintf(expected, sizeof expected, "%s from %g to %g",
                  f->type == FIELD_INT ? "a whole number" : "a number", f->min, f->max);
-        if (!number(value, &x) || x < f->min || x > f->max || (f->type == FIELD_INT && x != floor(x)))
-            return fail(k, f->section, f->key, expected, value);
+        if (!setting_number(line->value, &x) || x < f->min || x > f->max ||
+            (f->type == FIELD_INT && x != floor(x)))
+            return setting_error(line, expected, line->value, k->err);
         if (f->type == FIELD_INT)
             *(int *)(void *)at = (int)x;
         else
             *(double *)(void *)at = x;
-        return 1;
+        return STATUS_OK;
     }
-    return 0;
+    return STATUS_OK;
 }
 
-static int on_line(void *ctx, const char *section, const char *key, const char *given)
+static int on_line(void *ctx, struct setting *line, struct error *err)
 {
     struct reader *k = ctx;
-    char value[LINE_MAX_BYTES + 10];
-    if (k->rc != STATUS_OK) return 0;
-    if (strlen(given) >= sizeof value) return fail(k, section, key, "a shorter line", given);
-    memcpy(value, given, strlen(given) + 1);
-    if (strncmp(section, "source.", 7) == 0 || strcmp(section, "held_out") == 0)
-        return read_source(k, section, key, value);
-    if (strcmp(section, "model") == 0 && strcmp(key, "compress_ratios") == 0) {
+    if (strncmp(line->section, "source.", 7) == 0 || strcmp(line->section, "held_out") == 0)
+        return read_source(k, line);
+    if (strcmp(line->section, "model") == 0 && strcmp(line->key, "compress_ratios") == 0) {
+        struct v4_config *c = &k->r->model;
         k->has_ratios = true;
-        k->r->model.n_layers = 0;
-        return each_item(k, value, take_ratio, NULL) && k->r->model.n_layers > 0
-                   ? 1
-                   : fail(k, section, key, "a list with 0, or 2 to 4096, for each layer", given);
+        c->n_layers = 0;
+        return setting_each(line->value, take_ratio, c) && c->n_layers > 0
+                   ? STATUS_OK
+                   : setting_error(line, "a list with 0, or 2 to 4096, for each layer", line->value, err);
     }
     for (int i = 0; i < N_FIELDS; i++)
-        if (strcmp(fields[i].section, section) == 0 && strcmp(fields[i].key, key) == 0) {
-            if (k->given[i]) return fail(k, section, key, "one such line", "two");
+        if (strcmp(fields[i].section, line->section) == 0 && strcmp(fields[i].key, line->key) == 0) {
+            if (k->given[i]) return setting_error(line, "one such line", "two", err);
             k->given[i] = true;
-            return read_field(k, &fields[i], value);
+            return read_field(k, &fields[i], line);
         }
-    k->rc = error_set(k->err, STATUS_FORMAT, "%s: [%s] has no key %s", k->path, section, key);
-    return 0;
+    return error_set(err, STATUS_FORMAT, "%s:%d: [%s] has no key %s", line->path, line->line, line->section,
+                     line->key);
 }
 
 static int fill_defaults(struct reader *k)
@@ -295,33 +253,13 @@ static int check_rules(struct reader *k)
     return STATUS_OK;
 }
 
-/* inih cuts longer lines in two without a word. */
-static int check_lines(struct reader *k, struct str text)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        n = text.p[i] == '\n' ? 0 : n + 1;
-        if (text.p[i] == 0 || n > LINE_MAX_BYTES)
-            return error_set(k->err, STATUS_FORMAT, "%s: expected lines of text of at most %d bytes", k->path,
-                             LINE_MAX_BYTES);
-    }
-    return STATUS_OK;
-}
-
 int recipe_read(struct recipe *r, const char *path, struct error *err)
 {
     memset(r, 0, sizeof *r);
     struct reader k = {.r = r, .path = path, .err = err};
-    buf_init(&r->text, TEXT_MAX);
-    int rc = file_read(&r->text, path, err);
-    if (rc == STATUS_OK) rc = check_lines(&k, buf_view(&r->text));
-    if (rc == STATUS_OK) rc = arena_init(&r->arena, TEXT_MAX, "recipe", err);
-    if (rc == STATUS_OK) {
-        int line = ini_parse_string(buf_cstr(&r->text), on_line, &k);
-        rc = k.rc;
-        if (rc == STATUS_OK && line != 0)
-            rc = error_set(err, STATUS_FORMAT, "%s:%d: expected a [section] or key = value", path, line);
-    }
+    buf_init(&r->text, SETTINGS_MAX_BYTES);
+    int rc = arena_init(&r->arena, SETTINGS_MAX_BYTES, "recipe", err);
+    if (rc == STATUS_OK) rc = settings_read(&r->text, path, on_line, &k, err);
     if (rc == STATUS_OK) rc = fill_defaults(&k);
     if (rc == STATUS_OK) rc = check_rules(&k);
     if (rc != STATUS_OK) recipe_free(r);
