@@ -41,18 +41,30 @@ void model_row_fill(struct buf *out, const char *pattern, int part)
     }
 }
 
-int cache_path(struct buf *out, const char *below, struct error *err)
+static int base_path(struct buf *out, const char *variable, const char *in_home, const char *below,
+                     const char *what, struct error *err)
 {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *xdg = getenv(variable), *home = getenv("HOME");
     if (xdg && *xdg == '/')
         buf_printf(out, "%s/fathom", xdg); /* a relative path is to be ignored, says its standard */
     else if (home && *home)
-        buf_printf(out, "%s/.cache/fathom", home);
+        buf_printf(out, "%s/%s/fathom", home, in_home);
     else
-        return error_set(err, STATUS_NOT_FOUND,
-                         "no place for models: set HOME, or XDG_CACHE_HOME to a folder with space");
+        return error_set(err, STATUS_NOT_FOUND, "no place for %s: set HOME, or %s to a folder with space",
+                         what, variable);
     if (below) buf_printf(out, "/%s", below);
-    return out->failed ? error_set(err, STATUS_RANGE, "the path of the cache folder is too long") : STATUS_OK;
+    return out->failed ? error_set(err, STATUS_RANGE, "the path of the folder for %s is too long", what)
+                       : STATUS_OK;
+}
+
+int cache_path(struct buf *out, const char *below, struct error *err)
+{
+    return base_path(out, "XDG_CACHE_HOME", ".cache", below, "models", err);
+}
+
+int state_path(struct buf *out, const char *below, struct error *err)
+{
+    return base_path(out, "XDG_STATE_HOME", ".local/state", below, "conversations", err);
 }
 
 int folder_make(const char *path, struct error *err)

@@ -30,6 +30,8 @@ const struct model_row *model_row_find(const char *name);
 void model_row_fill(struct buf *out, const char *pattern, int part);
 /* Appends $XDG_CACHE_HOME/fathom or ~/.cache/fathom, and "/below" unless that is NULL. */
 int cache_path(struct buf *out, const char *below, struct error *err);
+/* Appends $XDG_STATE_HOME/fathom or ~/.local/state/fathom, and "/below" unless that is NULL. */
+int state_path(struct buf *out, const char *below, struct error *err);
 /* Makes every missing folder of path. */
 int folder_make(const char *path, struct error *err);
 /* Appends where the row's file is or will be. *present: it is there, with the right length. */

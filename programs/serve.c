@@ -10,6 +10,7 @@
 #include "term/term.h"
 #include "say.h"
 #include "serve_models.h"
+#include "serve_store.h"
 #include "version.h"
 
 enum { LIST_MAX = 4096, KEY_FILE_MAX = 1 << 20 };
@@ -19,6 +20,7 @@ struct serving {
     int n_models;
     struct guard guard;
     struct buf keys;
+    struct store *store;
     struct term err;
 };
 
@@ -110,6 +112,7 @@ static int serve(struct serving *s, const struct options *o, struct error *err)
                                       .models = sources,
                                       .n_models = s->n_models,
                                       .guard = &s->guard,
+                                      .store = s->store,
                                       .version = fathom_version,
                                       .log = log_line};
     int rc = server_open(&server, &so, err);
@@ -145,8 +148,9 @@ int cmd_serve(const struct options *o, struct error *err)
     if (rc == STATUS_OK) rc = models_init(s, o, err);
     if (rc == STATUS_OK && o->check)
         check_print(s, o);
-    else if (rc == STATUS_OK)
+    else if (rc == STATUS_OK && (rc = serve_store_open(&s->store, o, &s->err, err)) == STATUS_OK)
         rc = serve(s, o, err);
+    store_close(s->store);
     guard_free(&s->guard);
     buf_free(&s->keys);
     free(s);

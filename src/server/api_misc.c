@@ -85,7 +85,8 @@ void handle_health(struct server *s, struct exchange *x)
     bool draining = atomic_load_explicit(&s->draining, memory_order_relaxed);
     struct buf out;
     buf_init(&out, 256);
-    buf_puts(&out, draining ? "{\"status\":\"draining\"}" : "{\"status\":\"ok\"}");
+    const char *status = draining ? "draining" : s->o.store && store_failure(s->o.store) ? "degraded" : "ok";
+    buf_printf(&out, "{\"status\":\"%s\"}", status);
     respond_json(x, draining ? 503 : 200, &out);
 }
 

@@ -194,6 +194,11 @@ int exchange_status(const struct exchange *x)
     return x->status;
 }
 
+const char *exchange_argument(const struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
 uint64_t exchange_address(const struct exchange *x)
 {
     uint64_t number = 0;

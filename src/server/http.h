@@ -49,6 +49,8 @@ const char *exchange_method(const struct exchange *x);
 const char *exchange_path(const struct exchange *x);
 /* The first header of that name, or NULL. n_found may be NULL: how many there are. */
 const char *exchange_header(const struct exchange *x, const char *name, int *n_found);
+/* A parameter of the query as it stands in the address, without escapes being read; NULL: absent. */
+const char *exchange_argument(const struct exchange *x, const char *name);
 struct str exchange_body(const struct exchange *x);
 bool exchange_is_too_large(const struct exchange *x); /* more than max_body_bytes: the body is empty */
 const char *exchange_id(const struct exchange *x);    /* "req_..." */
@@ -63,7 +65,8 @@ uint64_t exchange_owner(const struct exchange *x);
 /* For on_request: the model that it works with. */
 void exchange_set_model(struct exchange *x, void *model);
 void *exchange_model(const struct exchange *x);
-/* on_request is called again, on a worker's thread: the request has waited for something. Holds x meanwhile. */
+/* on_request is called again, on a worker's thread: the request has waited for something. Holds x meanwhile.
+ */
 void exchange_again(struct exchange *x);
 /* on_headers: on_request may run on the I/O thread, for it does not wait or compute. */
 void exchange_answer_inline(struct exchange *x);

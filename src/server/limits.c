@@ -2,6 +2,7 @@
 #include "server/limits.h"
 
 #include <stddef.h>
+#include "store/store.h"
 
 const struct limit_row limit_rows[] = {
     {"body", LIMIT_BODY_BYTES, "bytes of a request's body"},
@@ -22,5 +23,10 @@ const struct limit_row limit_rows[] = {
     {"load", LIMIT_LOAD_S, "seconds that a request waits for its model to be loaded"},
     {"wrong keys", LIMIT_WRONG_KEYS, "offered by one address at once; beyond it: 429"},
     {"wrong key wait", LIMIT_WRONG_KEY_S, "seconds until an address may offer one more"},
+    {"conversations", STORE_MAX_CONVERSATIONS, "kept for a key"},
+    {"turns", STORE_MAX_TURNS, "of a kept conversation"},
+    {"turn", STORE_MAX_TURN_BYTES, "bytes of a kept turn's text, and of its reasoning"},
+    {"title", STORE_MAX_TITLE_BYTES, "bytes of a kept conversation's title"},
+    {"settings", STORE_MAX_SETTINGS_BYTES, "bytes of a kept conversation's settings"},
     {NULL, 0, NULL},
 };

@@ -20,6 +20,13 @@ static const struct route routes[] = {
     {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, ROUTE_MODEL, "not for generative models: says so"},
     {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, ROUTE_MODEL, "text to token ids"},
     {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, ROUTE_MODEL, "token ids to text"},
+    {"GET", "/conversations", FAMILY_OPENAI, handle_conversations, 0, "conversations that are kept, the newest first"},
+    {"POST", "/conversations", FAMILY_OPENAI, handle_conversation_create, 0, "keep one more; takes what GET gives of one"},
+    {"GET", "/conversations/*", FAMILY_OPENAI, handle_conversation, 0, "one with all its turns"},
+    {"PATCH", "/conversations/*", FAMILY_OPENAI, handle_conversation_change, 0, "its title, settings or head"},
+    {"DELETE", "/conversations/*", FAMILY_OPENAI, handle_conversation_delete, 0, "forget it"},
+    {"POST", "/conversations/*/turns", FAMILY_OPENAI, handle_conversation_append, 0, "one turn more"},
+    {"GET", "/conversations/*/markdown", FAMILY_OPENAI, handle_conversation_markdown, 0, "to be read by people"},
     {"GET", "/health", FAMILY_OPENAI, handle_health, ROUTE_QUICK | ROUTE_OPEN, "whether requests are taken"},
     {"GET", "/", FAMILY_OPENAI, handle_web, ROUTE_QUICK | ROUTE_OPEN, "the web page"},
     {"GET", "/metrics", FAMILY_OPENAI, handle_metrics, ROUTE_QUICK, "figures for Prometheus"},
@@ -45,6 +52,17 @@ static double now_s(void)
 
 /* ---- requests ---- */
 
+/* '*' in a route's path stands for one part of a path. */
+static bool matches(const char *pattern, const char *path)
+{
+    const char *star = strchr(pattern, '*');
+    if (!star) return strcmp(pattern, path) == 0;
+    size_t before = (size_t)(star - pattern);
+    if (strncmp(pattern, path, before) != 0) return false;
+    size_t n = strcspn(path + before, "/");
+    return n > 0 && strcmp(star + 1, path + before + n) == 0;
+}
+
 /* The path as the table has it: clients put the API under bases of their own. */
 static const char *canonical(const char *path, char *space, size_t size)
 {
@@ -54,7 +72,7 @@ static const char *canonical(const char *path, char *space, size_t size)
         if (strncmp(path, bases[i], n) == 0 && path[n] == '/') path += n;
     }
     for (int i = 0; i < N_ROUTES; i++)
-        if (strcmp(path, routes[i].path) == 0) return path;
+        if (matches(routes[i].path, path)) return path;
     snprintf(space, size, "/v1%s", path);
     return space;
 }
@@ -68,19 +86,22 @@ static const struct route *find_route(struct exchange *x, struct problem *p)
         problem_set(p, 400, NULL, NULL, "the request line must have a path of at most 200 characters");
         return NULL;
     }
-    const char *name = canonical(path, space, sizeof space), *other = NULL;
+    char methods[64] = "";
+    size_t n = 0;
+    const char *name = canonical(path, space, sizeof space);
     for (const struct web_file *f = web_files; f->path; f++)
         if (strcmp(path, f->path) == 0) name = "/";
     bool is_model = strncmp(name, "/v1/models/", 11) == 0;
     if (is_model) name = "/v1/models";
     for (int i = 0; i < N_ROUTES; i++) {
-        if (strcmp(name, routes[i].path) != 0) continue;
+        if (!matches(routes[i].path, name)) continue;
         if (strcmp(method, routes[i].method) == 0) return &routes[i];
-        other = routes[i].method;
+        if (n < sizeof methods)
+            n += (size_t)snprintf(methods + n, sizeof methods - n, "%s%s", n ? ", " : "", routes[i].method);
     }
-    if (other) {
-        exchange_add_header(x, "Allow", other);
-        problem_set(p, 405, NULL, NULL, "%s takes %s, not %s", path, other, exchange_method(x));
+    if (n) {
+        exchange_add_header(x, "Allow", methods);
+        problem_set(p, 405, NULL, NULL, "%s takes %s, not %s", path, methods, exchange_method(x));
     } else {
         problem_set(p, 404, NULL, NULL, "nothing is served at %s", path);
     }

@@ -5,6 +5,7 @@
 
 #include "chat/chat.h"
 #include "server/guard.h"
+#include "store/store.h"
 
 struct server;
 
@@ -39,6 +40,7 @@ struct server_options {
     int n_models;                      /* at least 1 */
     uint64_t ram_bytes;                /* that loaded models may take together; 0: any */
     const struct guard *guard;
+    struct store *store; /* conversations of the page; NULL: none are kept */
     const char *version;
     /* One line about a finished request: no text of the user or the model is in it. May be NULL. Any thread.
      */

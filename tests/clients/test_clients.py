@@ -43,7 +43,7 @@ class Server:
         model = folder / "scripted.gguf"
         scripted_model.write(model, [("<tool_result>", "It worked.</think>Done: the file is written.")] + rules +
                              [("", "Nothing to do.</think>Hello, here I am. 🙂 naïve 日本")], **more)
-        self.process = subprocess.Popen([PROGRAM, "serve", "-m", model, "--port", "0"], stderr=subprocess.PIPE)
+        self.process = subprocess.Popen([PROGRAM, "serve", "-m", model, "--port", "0", "--store", folder / "store.db"], stderr=subprocess.PIPE)
         self.lines, self.port = [], None
         threading.Thread(target=self.read, daemon=True).start()
         end = time.monotonic() + TIMEOUT

@@ -152,7 +152,7 @@ def main(cases):
     failed = 0
     for i, case in enumerate(cases, 1):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="fathom-e2e-"))
-        os.environ.update(HOME=str(folder), XDG_CACHE_HOME=str(folder / "cache"))
+        os.environ.update(HOME=str(folder), XDG_CACHE_HOME=str(folder / "cache"), XDG_STATE_HOME=str(folder / "state"))
         name = case.__name__.replace("_", " ")
         try:
             case(folder)

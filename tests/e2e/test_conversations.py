@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""Conversations that `fathom serve` keeps: the endpoints, owners, limits, files that cannot be used, and sudden ends.
+
+    test_conversations.py FATHOM TINY_MODELS [EMULATOR...]"""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import stat
+import threading
+import time
+
+from harness import GGUF, main, refused
+from serving import Server
+
+KEYS = ["the-first-key-0123456789", "the-second-key-0123456789"]
+
+
+def start(folder, *args, **more):
+    return Server("-t", 1, "--slots", 1, "--ctx", 256, "--store", folder / "store.db", *args, **more)
+
+
+def call(s, method, path, body=None, code=200, key=None):
+    status, headers, text = s.request(method, path, body, headers={"Authorization": f"Bearer {key}"} if key else {})
+    assert status == code, f"{method} {path}: {status}, expected {code}: {text[:300]!r}"
+    return json.loads(text) if headers["Content-Type"] == "application/json" else text.decode()
+
+
+def error(s, method, path, body, code, says, **more):
+    message = call(s, method, path, body, code, **more)["error"]["message"]
+    assert says in message, message
+
+
+def turn(parent, role, content, **more):
+    return {"parent": parent, "role": role, "content": content, **more}
+
+
+def conversations_are_kept(folder):
+    s = start(folder)
+    assert call(s, "GET", "/conversations") == {"object": "list", "data": [], "has_more": False}
+    one = call(s, "POST", "/conversations", {"title": "Moons", "settings": {"system": "Be brief.", "temperature": 0.5}}, 201)["id"]
+    path = f"/conversations/{one}"
+    text = "Name a moon.\u0000 \u00e9\u65e5\U0001f642 \u2028 </script>"
+    assert call(s, "POST", path + "/turns", turn(0, "user", text), 201)["id"] == 1
+    assert call(s, "POST", path + "/turns", turn(1, "assistant", "Titan.", reasoning="Saturn has many.", model="m", finish="stop"), 201)["id"] == 2
+    assert call(s, "POST", path + "/turns", turn(1, "assistant", "Rhea.", finish="length"), 201)["id"] == 3
+    kept = call(s, "GET", path)
+    assert (kept["title"], kept["head"], kept["settings"]) == ("Moons", 3, {"system": "Be brief.", "temperature": 0.5}), kept
+    assert [(t["id"], t["parent"], t["role"], t["content"], t["reasoning"], t["model"], t["finish"]) for t in kept["turns"]] == [
+        (1, 0, "user", text, "", "", ""), (2, 1, "assistant", "Titan.", "Saturn has many.", "m", "stop"),
+        (3, 1, "assistant", "Rhea.", "", "", "length")], kept
+    assert abs(kept["turns"][0]["created_ms"] / 1000 - time.time()) < 600 and "damaged" not in kept["turns"][0]
+    call(s, "PATCH", path, {"title": "Saturn", "head": 2})
+    call(s, "PATCH", path, {"settings": {"system": "Longer."}})
+    s.stop()
+    s = start(folder)
+    again = call(s, "GET", path)
+    assert again == {**kept, "title": "Saturn", "head": 2, "settings": {"system": "Longer."}}, again
+    listed = call(s, "GET", "/conversations")["data"]
+    assert [(c["id"], c["title"], c["n_turns"]) for c in listed] == [(one, "Saturn", 3)], listed
+    markdown = call(s, "GET", path + "/markdown")
+    assert markdown.startswith("# Saturn\n\n## You\n\nName a moon.") and "Rhea" not in markdown, markdown
+    assert markdown.endswith("## m\n\n<details><summary>Thinking</summary>\n\nSaturn has many.\n\n</details>\n\nTitan.\n"), markdown
+    copy = call(s, "POST", "/conversations", again, 201)["id"]  # an export is an import
+    second = call(s, "GET", f"/conversations/{copy}")
+    assert {**second, "id": one, "updated_ms": again["updated_ms"]} == again and copy != one
+    call(s, "DELETE", path)
+    error(s, "GET", path, None, 404, "there is no conversation conv_")
+    assert [c["id"] for c in call(s, "GET", "/conversations")["data"]] == [copy]
+    s.stop()
+
+
+def lists_have_pages(folder):
+    s = start(folder)
+    ids = [call(s, "POST", "/conversations", {"title": str(i), "turns": [turn(0, "user", "x")]}, 201)["id"] for i in range(5)]
+    first = call(s, "GET", "/conversations?limit=2")
+    assert [c["id"] for c in first["data"]] == ids[:2:-1] and first["has_more"], first
+    rest = call(s, "GET", f"/conversations?limit=3&after={first['data'][-1]['id']}")
+    assert [c["id"] for c in rest["data"]] == ids[2::-1] and not rest["has_more"], rest
+    for limit in ("0", "501", "x", "", "2x"):
+        error(s, "GET", f"/conversations?limit={limit}", None, 400, "limit must be between 1 and 500")
+    s.stop()
+
+
+def mistakes_are_told(folder):
+    s = start(folder)
+    one = "/conversations/" + call(s, "POST", "/conversations", {}, 201)["id"]
+    cases = [("POST", "/conversations", {"title": 1}, "title must be a string"),
+             ("POST", "/conversations", {"title": "x" * 401}, "title: 401 bytes, at most 400"),
+             ("POST", "/conversations", {"settings": []}, "settings must be an object"),
+             ("POST", "/conversations", {"settings": {"a": "x" * 70000}}, "settings: more than 65536 bytes"),
+             ("POST", "/conversations", {"turns": {}}, "turns must be an array"),
+             ("POST", "/conversations", {"turns": [1]}, "turns[0] must be an object"),
+             ("POST", "/conversations", {"turns": [{"id": 2}]}, "turns[0]: expected id 1"),
+             ("POST", "/conversations", {"turns": [turn(1, "user", "x")]}, "a parent before it"),
+             ("POST", "/conversations", {"turns": [turn(0, "tool", "x")]}, "turns[0]: role: expected user or assistant, found tool"),
+             ("POST", "/conversations", {"head": 1}, "head: there is no turn 1"),
+             ("POST", "/conversations", {"turns": [turn(0, "user", "x")] * 10001}, "turns: 10001, at most 10000"),
+             ("POST", "/conversations", "nonsense", "not valid JSON"),
+             ("POST", one + "/turns", turn(7, "user", "x"), "the conversation has no turn 7"),
+             ("POST", one + "/turns", turn(-1, "user", "x"), "parent must be between"),
+             ("POST", one + "/turns", {"role": "user", "content": 5}, "content must be a string"),
+             ("POST", one + "/turns", turn(0, "user", "x" * (16777216 + 1)), "content: 16777217 bytes"),
+             ("PATCH", one, {"head": 3}, "the conversation has no turn 3"),
+             ("PATCH", one, [], "must be a JSON object")]
+    for method, path, body, says in cases:
+        error(s, method, path, body, 400, says)
+    assert call(s, "GET", one)["turns"] == [] and len(call(s, "GET", "/conversations")["data"]) == 1
+    for method, path in (("GET", "/conversations/none"), ("DELETE", "/conversations/none"), ("PATCH", "/conversations/none"),
+                         ("POST", "/conversations/none/turns"), ("GET", "/conversations/none/markdown")):
+        call(s, method, path, turn(0, "user", "x") if method in ("PATCH", "POST") else None, 404)
+    status, headers, _ = s.request("PUT", one)
+    assert status == 405 and headers["Allow"] == "GET, PATCH, DELETE", headers
+    for path in ("/conversations/", "/conversations/a/b", "/conversations/a/turns/1", "/conversations//turns", "/v1/conversations"):
+        assert s.request("GET", path)[0] in (404, 405), path
+    # pages of others neither read nor write
+    for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.test"}):
+        assert s.request("DELETE", one, headers=headers)[0] == 403 and s.request("GET", one, headers=headers)[0] == 403
+    call(s, "GET", one)
+    s.stop()
+
+
+def owners_do_not_meet(folder):
+    (folder / "keys").write_text("".join(hashlib.sha256(k.encode()).hexdigest() + "\n" for k in KEYS))
+    s = start(folder, "--api-keys", folder / "keys")
+    one = "/conversations/" + call(s, "POST", "/conversations", {"title": "secret-title"}, 201, key=KEYS[0])["id"]
+    for method, path, body in (("GET", one, None), ("GET", one + "/markdown", None), ("PATCH", one, {"title": "x"}),
+                               ("POST", one + "/turns", turn(0, "user", "x")), ("DELETE", one, None)):
+        call(s, method, path, body, 404, key=KEYS[1])
+        call(s, method, path, body, 401)
+    assert call(s, "GET", "/conversations", key=KEYS[1])["data"] == []
+    call(s, "GET", "/conversations", code=401)
+    assert call(s, "GET", one, key=KEYS[0])["title"] == "secret-title"
+    s.stop()
+    stored = b"".join(f.read_bytes() for f in folder.glob("store.db*"))
+    assert not any(k.encode() in stored for k in KEYS) and "secret-title" not in "".join(s.log)
+
+
+def files_are_private_and_the_store_can_be_off(folder):
+    old = os.umask(0)
+    s = Server("-t", 1)  # at its usual place
+    os.umask(old)
+    call(s, "POST", "/conversations", {}, 201)
+    kept = pathlib.Path(os.environ["XDG_STATE_HOME"]) / "fathom"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700, oct(kept.stat().st_mode)
+    for f in kept.iterdir():
+        assert stat.S_IMODE(f.stat().st_mode) == 0o600, (f, oct(f.stat().st_mode))
+    s.stop()
+    before = (kept / "serve.db").read_bytes()
+    s = Server("-t", 1, "--no-store")
+    error(s, "GET", "/conversations", None, 404, "keeps no conversations")
+    error(s, "POST", "/conversations", {}, 404, "keeps no conversations")
+    s.stop()
+    assert (kept / "serve.db").read_bytes() == before
+
+
+def files_that_cannot_be_used(folder):
+    (folder / "text").write_text("no database, but long enough to be taken for one at a glance" * 10)
+    refused("serve", "-m", GGUF, "--port", "0", "--store", folder / "text", says="expected an SQLite database")
+    refused("serve", "-m", GGUF, "--port", "0", "--store", folder / "none/x", says="cannot be opened: No such file")
+    start(folder).stop()
+    db = sqlite3.connect(folder / "store.db")
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+    refused("serve", "-m", GGUF, "--port", "0", "--store", folder / "store.db", says="a newer Fathom wrote it")
+    # at the usual place: the server does without, and says so
+    usual = pathlib.Path(os.environ["XDG_STATE_HOME"]) / "fathom"
+    usual.mkdir(parents=True)
+    (usual / "serve.db").write_text("no database, but long enough to be taken for one at a glance" * 10)
+    s = Server("-t", 1)
+    error(s, "GET", "/conversations", None, 404, "keeps no conversations")
+    assert any("expected an SQLite database" in line and "not kept" in line for line in s.log), s.log
+    s.stop()
+
+
+def a_locked_file_is_said_and_passes(folder):
+    s = start(folder)
+    one = "/conversations/" + call(s, "POST", "/conversations", {}, 201)["id"]
+    db = sqlite3.connect(folder / "store.db", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")  # another program holds it
+    error(s, "POST", one + "/turns", turn(0, "user", "x"), 503, "another program has it locked")
+    assert s.request("GET", one)[0] == 200 and s.request("GET", "/health")[0] == 200
+    db.execute("ROLLBACK")
+    call(s, "POST", one + "/turns", turn(0, "user", "x"), 201)
+    db.close()
+    s.stop()
+
+
+def damage_is_shown(folder):
+    s = start(folder)
+    one = "/conversations/" + call(s, "POST", "/conversations", {"turns": [turn(0, "user", "a-text-to-be-damaged"), turn(1, "assistant", "fine")]}, 201)["id"]
+    s.stop()
+    raw = (folder / "store.db").read_bytes()
+    assert raw.count(b"a-text-to-be-damaged") == 1
+    (folder / "store.db").write_bytes(raw.replace(b"a-text-to-be-damaged", b"a-text-that-is-damag"))
+    s = start(folder)
+    turns = call(s, "GET", one)["turns"]
+    assert turns[0]["damaged"] is True and "damaged" not in turns[1], turns
+    assert "This text was damaged on the disk." in call(s, "GET", one + "/markdown")
+    s.stop()
+
+
+def a_sudden_end_loses_nothing(folder):
+    """SIGKILL at random moments while turns are saved: what was acknowledged is there, what was not is there whole or not at all."""
+    rng = random.Random(7)
+    acknowledged, sent, one = [], [], None
+    for round_ in range(12):
+        s = start(folder)
+        if one is None:
+            one = "/conversations/" + call(s, "POST", "/conversations", {}, 201)["id"]
+        kept = [t["content"] for t in call(s, "GET", one)["turns"]]
+        assert kept[:len(acknowledged)] == acknowledged, f"round {round_}: an acknowledged turn is lost or altered"
+        assert kept == [c for c in sent if c in kept] and len(kept) <= len(sent), f"round {round_}: a turn nobody sent"
+        acknowledged, sent = list(kept), list(kept)
+        killer = threading.Timer(rng.uniform(0.001, 0.15), s.process.kill)
+        killer.start()
+        try:
+            while True:
+                text = f"turn {len(sent)} of round {round_} " + rng.choice("abc") * rng.randrange(9000)
+                sent.append(text)
+                call(s, "POST", one + "/turns", turn(0, "user", text), 201)
+                acknowledged.append(text)
+        except OSError:
+            pass
+        except Exception as e:  # the answer was cut off
+            assert s.process.poll() is not None or "http.client" in type(e).__module__, e
+        killer.join()
+        s.process.wait()
+    assert len(acknowledged) >= 12, acknowledged
+    s = start(folder)
+    assert [t["content"] for t in call(s, "GET", one)["turns"]][:len(acknowledged)] == acknowledged
+    s.stop(signal.SIGINT)
+
+
+main([conversations_are_kept, lists_have_pages, mistakes_are_told, owners_do_not_meet, files_are_private_and_the_store_can_be_off,
+      files_that_cannot_be_used, a_locked_file_is_said_and_passes, damage_is_shown, a_sudden_end_loses_nothing])
