@@ -41,7 +41,7 @@ static void init_one(const struct params *p, struct param *q, uint64_t seed)
     } else if (q->spec.init == V4_INIT_NORM) {
         fill(q, 1);
     } else if (q->spec.init == V4_INIT_SCALE) {
-        fill(q, (real)0.01);
+        fill(q, q->is_fixed ? 0 : (real)0.01);
     } else if (ends(name, "_base")) {
         for (int i = 0; i < V4_HC_MULT; i++) q->w[i] = (real)-log(3.0); /* a quarter of each stream */
         for (int i = 0; i < (int)q->n - 2 * V4_HC_MULT; i++)

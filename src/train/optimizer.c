@@ -37,7 +37,7 @@ static void share_out(struct optimizer *o, int n_threads, double *busy)
 {
     for (int i = 0; i < o->p->n; i++) {
         struct param *p = &o->p->param[i];
-        if (p->kind != PARAM_MATRIX) continue;
+        if (p->kind != PARAM_MATRIX || p->is_fixed) continue;
         double r = p->rows < p->cols ? p->rows : p->cols;
         o->jobs[o->n_jobs++] = (struct muon_job){.p = p, .cost = r * (double)p->n * 4 + r * r * r * 2};
     }
@@ -98,7 +98,7 @@ static void square_range(void *ctx, int first, int last, int thread)
     for (int i = first; i < last; i++) {
         const struct param *p = &o->p->param[i];
         double sum = 0;
-        for (size_t j = 0; j < p->n; j++) sum += (double)p->g[j] * (double)p->g[j];
+        for (size_t j = 0; j < p->n && !p->is_fixed; j++) sum += (double)p->g[j] * (double)p->g[j];
         o->squares[i] = sum;
     }
 }
@@ -184,7 +184,7 @@ static void some_chunks(void *ctx, int first, int last, int thread)
     const struct optimizer *o = g->o;
     struct param *p = g->p;
     double steps = (double)o->n_steps;
-    bool decays = p->kind == PARAM_TABLE || p->spec.init == V4_INIT_NORM;
+    bool decays = p->kind != PARAM_VECTOR || p->spec.init == V4_INIT_NORM;
     real rate = (real)g->r->rate, keep = decays ? (real)(1 - g->r->rate * g->r->decay) : 1,
          first_scale = (real)(1 / (1 - pow(beta1, steps))),
          second_scale = (real)(1 / (1 - pow(beta2, steps)));
@@ -204,10 +204,11 @@ void optimizer_step(struct optimizer *o, const struct optimizer_rates *r, double
     struct region g = {.o = o, .r = r, .factor = 1};
     if (r->clip > 0 && gradient_norm > r->clip) g.factor = (real)(r->clip / gradient_norm);
     o->n_steps++;
-    pool_for(o->pool, pool_n_threads(o->pool), 1, some_threads, &g);
+    bool has_muon = r->newton_schulz > 0;
+    if (has_muon) pool_for(o->pool, pool_n_threads(o->pool), 1, some_threads, &g);
     for (int i = 0; i < o->p->n; i++) {
         g.p = &o->p->param[i];
-        if (g.p->kind == PARAM_TABLE || g.p->kind == PARAM_VECTOR)
+        if (!g.p->is_fixed && g.p->kind != PARAM_BIAS && !(has_muon && g.p->kind == PARAM_MATRIX))
             pool_for(o->pool, (int)((g.p->n + CHUNK - 1) / CHUNK), 1, some_chunks, &g);
     }
 }

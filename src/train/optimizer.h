@@ -13,7 +13,8 @@ struct optimizer_rates {
     double decay;      /* weight decay, applied as rate * decay */
     double clip;       /* gradients of a larger norm are scaled down to it; 0: never */
     double bias_speed; /* of the router's bias */
-    int newton_schulz; /* steps of the first set of coefficients: 8, or fewer to save time */
+    int newton_schulz; /* steps of the first set of coefficients: 8, or fewer to save time; 0: AdamW for all
+                        */
 };
 
 struct optimizer {

@@ -189,6 +189,12 @@ void params_close(struct params *p)
     free(p);
 }
 
+void params_fix_streams(struct params *p)
+{
+    for (int i = 0; i < p->n; i++)
+        if (strstr(p->param[i].spec.name, "hc_")) p->param[i].is_fixed = true;
+}
+
 struct param *params_find(const struct params *p, const char *name)
 {
     for (int i = 0; i < p->n; i++)

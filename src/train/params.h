@@ -18,6 +18,7 @@ enum param_kind {
 struct param {
     struct v4_tensor_spec spec;
     enum param_kind kind;
+    bool is_fixed; /* keeps its start value */
     int rows, cols;
     size_t at, n; /* place and size in the run of numbers */
     real *w, *g;
@@ -69,6 +70,8 @@ int params_open(struct params **out, const struct v4_config *c, struct error *er
 void params_close(struct params *p);                                 /* accepts NULL */
 struct param *params_find(const struct params *p, const char *name); /* NULL when absent */
 
+/* Before params_init: hyper-connections begin as an ordinary residual, exactly, and stay one. */
+void params_fix_streams(struct params *p);
 /* Start values. Matrices are normal with a deviation of cols^-1/2 / 2, embedding and head of 0.02,
  * projections back into the streams smaller by sqrt(2 n_layers). Hyper-connections begin as an ordinary
  * residual: the streams' mean goes in, the output is added to each, streams keep to themselves; `fn` is

@@ -27,7 +27,8 @@ struct recipe {
     char from[RECIPE_TEXT];      /* checkpoint whose parameters it begins with; "": random */
     char tokenizer[RECIPE_TEXT]; /* tokenizer.json, which exports carry along; "": none */
     int row_tokens, rows, first_rows, micro_rows, ramp_steps, steps, warmup_steps;
-    int save_every, evaluate_every, evaluate_rows, keep, newton_schulz;
+    int save_every, evaluate_every, evaluate_rows, keep;
+    int newton_schulz, mix_streams; /* 0, for comparisons: AdamW for all; mHC stays an ordinary residual */
     uint64_t seed;
     double rate, final_rate, decay_from; /* decay_from: fraction of the steps with the full rate */
     double weight_decay, clip, bias_speed, balance_weight, index_weight, mtp_weight, final_mtp_weight;

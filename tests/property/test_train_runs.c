@@ -129,6 +129,33 @@ static void eight_sentences_are_learnt(void **state)
     teardown(&r);
 }
 
+/* AdamW for everything and plain residuals: what comparisons switch off. Every stream keeps what it was
+ * given. */
+static void the_plain_baseline_learns(void **state)
+{
+    (void)state;
+    struct run r;
+    struct error err = {0};
+    struct step_report s;
+    double first = 0;
+    setup(&r, "steps = 30\nrows = 5\nrate = 4e-3\nwarmup_steps = 5\nnewton_schulz = 0\nmix_streams = 0\n");
+    struct trainer *t = open_run(&r, 2);
+    const struct param *base = params_find(t->params, "layers.1.hc_attn_base"),
+                       *scale = params_find(t->params, "layers.1.hc_attn_scale"),
+                       *matrix = params_find(t->params, "layers.1.attn.wkv.weight");
+    real was = matrix->w[0];
+    while (t->step < 30) {
+        need(trainer_step(t, &s, &err), &err);
+        if (t->step == 1) first = s.loss;
+    }
+    assert_true(s.loss < 0.75 * first);
+    assert_true(matrix->w[0] != was);
+    for (size_t i = 0; i < scale->n; i++) assert_true(scale->w[i] == 0);
+    for (int i = 0; i < 16; i++) assert_true(base->w[8 + i] == (i % 5 == 0 ? 0 : -5));
+    trainer_close(t);
+    teardown(&r);
+}
+
 static const char short_run[] =
     "steps = 24\nrows = 5\nfirst_rows = 2\nramp_steps = 9\nmicro_rows = 2\nrate = 2e-3\nwarmup_steps = 4\n"
     "select_from = 0.4\nquantize_from = 0.6\nkeep = 3\n";
@@ -330,9 +357,10 @@ static void mistakes_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mistakes_are_named),       cmocka_unit_test(eight_sentences_are_learnt),
-        cmocka_unit_test(stopping_changes_nothing), cmocka_unit_test(damage_falls_back),
-        cmocka_unit_test(kills_cost_one_interval),  cmocka_unit_test(not_finite_moves_nothing),
+        cmocka_unit_test(mistakes_are_named),        cmocka_unit_test(eight_sentences_are_learnt),
+        cmocka_unit_test(stopping_changes_nothing),  cmocka_unit_test(damage_falls_back),
+        cmocka_unit_test(kills_cost_one_interval),   cmocka_unit_test(not_finite_moves_nothing),
+        cmocka_unit_test(the_plain_baseline_learns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
