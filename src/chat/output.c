@@ -71,7 +71,8 @@ int output_init(struct output *o, const struct tokenizer *t, const struct genera
                          .n_stops = options->n_stop,
                          .think_open_id = -1,
                          .think_close_id = -1,
-                         .state = OUTPUT_TEXT};
+                         .state = OUTPUT_TEXT,
+                         .verbatim = options->filter != NULL};
     if (o->n_stops > OUTPUT_MAX_STOPS)
         return error_set(err, STATUS_RANGE, "stop strings: at most %d, found %zu", OUTPUT_MAX_STOPS,
                          o->n_stops);
@@ -88,12 +89,15 @@ int output_init(struct output *o, const struct tokenizer *t, const struct genera
         o->think_open_id = find_tag(&o->think_open, t, STR("<think>"));
         o->think_close_id = find_tag(&o->think_close, t, STR("</think>"));
         o->state = options->starts_thinking ? OUTPUT_THINK_BEGIN : OUTPUT_START;
+        /* A tag that is no token could be part of the form. */
+        if (o->verbatim && o->think_open.n && o->state == OUTPUT_START) o->state = OUTPUT_TEXT;
     }
     if (t) {
         add_stop_id(o, tokenizer_eos(t));
         for (int i = 0; f && f->stops[i]; i++) add_stop_id(o, tokenizer_find(t, str_from(f->stops[i])));
         detokenizer_init(&o->detokenizer, t, false);
-        o->detokenizer.started = !f; /* raw completion continues a text: its first space is one */
+        o->detokenizer.started =
+            !f || o->verbatim; /* raw completion continues a text: its first space is one */
     }
     buf_init(&o->decoded, OUTPUT_MAX_BYTES);
     buf_init(&o->held, OUTPUT_MAX_BYTES);
@@ -101,7 +105,9 @@ int output_init(struct output *o, const struct tokenizer *t, const struct genera
     buf_init(&o->arguments, OUTPUT_MAX_BYTES);
     o->mark_id = -1;
     const struct dsml_events events = {on_dsml_text, on_dsml_call, on_dsml_arguments, on_dsml_call_end, o};
-    if (f && f->dsml) {
+    if (o->verbatim) {
+        o->calls = CALLS_NONE;
+    } else if (f && f->dsml) {
         o->calls = CALLS_DSML;
         if (t) o->mark_id = tokenizer_find(t, STR(DSML_MARK));
         dsml_init(&o->dsml, events);
@@ -196,7 +202,7 @@ static void feed_think(struct output *o, char c)
 static void feed_text(struct output *o, char c)
 {
     if (o->state == OUTPUT_TEXT_BEGIN) {
-        if (c == '\n') return;
+        if (c == '\n' && !o->verbatim) return;
         o->state = OUTPUT_TEXT;
     }
     buf_putc(&o->held, c);
@@ -260,9 +266,11 @@ static void feed(struct output *o, struct str text)
         if (o->state == OUTPUT_DONE) return;
         if (o->state == OUTPUT_START)
             feed_start(o, text.p[i]);
-        else if (output_is_thinking(o))
+        else if (output_is_thinking(o)) {
             feed_think(o, text.p[i]);
-        else
+            if (o->verbatim && !output_is_thinking(o))
+                return; /* the rest of the token: not chosen by the form */
+        } else
             feed_answer(o, text.p[i]);
     }
 }

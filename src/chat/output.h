@@ -35,6 +35,7 @@ struct output {
 
     enum output_state state;
     enum chat_stop stop;    /* OUTPUT_DONE: why */
+    bool verbatim;          /* the answer has a form: nothing of it is taken for a mark or left out */
     struct str stop_string; /* that ended the answer, or empty */
     struct detokenizer detokenizer;
     struct buf decoded; /* scratch: the text of one token */

@@ -496,7 +496,7 @@ static bool chat_task(struct intake *in, struct task *t)
            take_bool(in->p, "", in->root, "parallel_tool_calls", &t->parallel_calls) &&
            read_conversation(in) &&
            intake_format(in, node_get(in->root, "response_format"), "response_format") &&
-           intake_render(in, t);
+           intake_form_members(in) && intake_render(in, t);
 }
 
 void handle_chat(struct server *s, struct exchange *x)

@@ -318,10 +318,12 @@ static bool read_task(struct intake *in, struct task *t, const struct node *prom
     if (!intake_model(in, t) || !openai_read_stream(in, t, &own->include_usage) || !intake_sampling(in, t) ||
         !intake_stops(in, t, "stop") || !take_bool(in->p, "", in->root, "echo", &own->echo) ||
         !take_int(in->p, "", in->root, "logprobs", 0, LIMIT_TOP_LOGPROBS, &n_top) ||
-        !openai_read_max_tokens(in, t, "max_tokens", 16, 0))
+        !openai_read_max_tokens(in, t, "max_tokens", 16, 0) ||
+        !intake_format(in, node_get(in->root, "response_format"), "response_format") ||
+        !intake_form_members(in))
         return false;
     t->n_top = (int)n_top;
-    return read_prompts(in, t, prompt, n);
+    return read_prompts(in, t, prompt, n) && intake_give_form(in, t);
 }
 
 void handle_completions(struct server *s, struct exchange *x)

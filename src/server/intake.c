@@ -22,7 +22,7 @@ bool intake_open(struct intake *in, struct server *s, struct exchange *x, struct
 
 void intake_close(struct intake *in)
 {
-    json_grammar_free(in->grammar);
+    grammar_free(in->grammar);
     node_free(in->root);
     arena_free(&in->arena);
 }
@@ -306,27 +306,6 @@ bool intake_effort(struct intake *in, const struct node *value, const char *plac
                        place);
 }
 
-bool intake_format(struct intake *in, const struct node *format, const char *place)
-{
-    if (in->p->status || !format) return !in->p->status;
-    struct str type = node_text(node_get(format, "type"));
-    const struct node *inner = node_get(format, "json_schema"), *schema;
-    if (str_is(type, "text")) return true;
-    bool any_object = str_is(type, "json_object");
-    if (!any_object && !str_is(type, "json_schema"))
-        return problem_set(in->p, 400, NULL, place, "%s.type must be text, json_object or json_schema",
-                           place);
-    schema = any_object ? NULL : node_get(inner ? inner : format, "schema");
-    if (!any_object && !schema)
-        return problem_set(in->p, 400, NULL, place, "%s: the schema is missing", place);
-    if (in->n_tools && !in->no_tools)
-        return problem_set(in->p, 400, NULL, place,
-                           "%s: a form for the answer together with tools is not supported", place);
-    in->grammar = schema_compile(schema, place, in->p);
-    if (schema && chat_shows_schema(in->served->parts.format)) in->response_format = intake_json(in, schema);
-    return !in->p->status;
-}
-
 /* ---- rendering ---- */
 
 /* Tools of the request, as the tool choice leaves them. */
@@ -400,10 +379,5 @@ bool intake_render(struct intake *in, struct task *t)
         chat_call_opening(in->served->parts.format, in->served->parts.tokenizer, in->forced, &t->forced, &err) !=
             STATUS_OK)
         problem_set(in->p, 400, NULL, "tool_choice", "%s", err.text);
-    if (in->grammar && !in->p->status) {
-        struct json_grammar *g = in->grammar;
-        in->grammar = NULL;
-        task_set_grammar(t, g, in->p);
-    }
-    return !in->p->status;
+    return intake_give_form(in, t);
 }

@@ -25,8 +25,8 @@ struct intake {
     /* What the answer must begin with: a call, of the named tool if forced is not empty. */
     bool must_call, no_tools;
     struct str forced;
-    struct str response_format;   /* JSON schema for the prompt, or empty */
-    struct json_grammar *grammar; /* that the answer must follow, or NULL */
+    struct str response_format; /* JSON schema for the prompt, or empty */
+    struct grammar *grammar;    /* that the answer must follow, or NULL */
 };
 
 /* Parses the body of x. Close in every case. */
@@ -60,8 +60,13 @@ bool intake_sampling(struct intake *in, struct task *t);
 bool intake_stops(struct intake *in, struct task *t, const char *key);
 /* An effort word, or a number. */
 bool intake_effort(struct intake *in, const struct node *value, const char *place);
-/* {"type": "text" | "json_object" | "json_schema", ...}; NULL: as text. */
+/* {"type": "text" | "json_object" | "json_schema" | "regex" | "grammar", ...}; NULL: as text. */
 bool intake_format(struct intake *in, const struct node *format, const char *place);
+/* Forms in members of their own, as other servers have them: guided_regex, grammar, structured_outputs, ...
+ */
+bool intake_form_members(struct intake *in);
+/* The answers of t follow the form that was read, if there was one. */
+bool intake_give_form(struct intake *in, struct task *t);
 /* Renders the conversation into each choice of t and sets what follows from it. */
 bool intake_render(struct intake *in, struct task *t);
 /* The same into a list alone. */

@@ -2,6 +2,7 @@
 #include "server/limits.h"
 
 #include <stddef.h>
+#include "server/grammar.h"
 #include "store/store.h"
 
 const struct limit_row limit_rows[] = {
@@ -16,6 +17,10 @@ const struct limit_row limit_rows[] = {
     {"choices", LIMIT_CHOICES, "answers of one request (n times prompts)"},
     {"top logprobs", LIMIT_TOP_LOGPROBS, "alternatives per token"},
     {"biases", LIMIT_BIASES, "entries of logit_bias"},
+    {"form", LIMIT_FORM_BYTES, "bytes of a regular expression, or of a grammar's text"},
+    {"form values", LIMIT_FORM_TEXTS, "texts of guided_choice"},
+    {"form states", GRAMMAR_MAX_STATES, "states of the automata of an answer's form"},
+    {"form depth", GRAMMAR_MAX_DEPTH, "levels of values or rules within each other in a formed answer"},
     {"queue", LIMIT_QUEUE, "requests that wait for a slot; beyond it: 429"},
     {"connections", LIMIT_CONNECTIONS, "open at a time"},
     {"idle", LIMIT_IDLE_S, "seconds without a byte before a connection is closed"},

@@ -1,254 +1,185 @@
-/* The compiler of schema.h: one pass over the schema's tree. References become nodes of their own that are
- * filled in when they are met, so that a schema may contain itself; the depth of recursion is that of the
- * body, which its reader limits. */
+/* The compiler of schema.h: one pass over the schema's tree, whose depth its reader limits. References become
+ * nodes of their own that are filled in afterwards, one by one, so that a schema may contain itself. Strings
+ * and numbers are schema_scalar.c's. */
 #include "server/schema.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
+#include "server/network.h"
+#include "server/schema_scalar.h"
 
-enum { MAX_KEY_BYTES = 250, MAX_REFERENCES = 256, MAX_RANGE = 1000 };
+enum { MAX_KEY_BYTES = 250, MAX_REFERENCES = 1024, MAX_VALUE_BYTES = 1 << 16, MAX_STEPS_OF_REF = 64 };
 
 struct reference {
     struct str path;
+    const struct node *target;
     int node;
 };
 
 struct compiler {
-    struct json_grammar *g;
-    struct problem *p;
-    const char *place;
+    struct grammar_table t;
     const struct node *root;
     struct reference references[MAX_REFERENCES];
     int n_references;
-    int cap_nodes, cap_members, cap_literals, cap_alternatives;
 };
-
-void json_grammar_free(struct json_grammar *g)
-{
-    if (!g) return;
-    for (int i = 0; i < g->n_members; i++) {
-        char *owned;
-        memcpy(&owned, &g->members[i].key.p, sizeof owned); /* the views own their text here */
-        free(owned);
-    }
-    for (int i = 0; i < g->n_literals; i++) {
-        char *owned;
-        memcpy(&owned, &g->literals[i].p, sizeof owned);
-        free(owned);
-    }
-    free(g->nodes);
-    free(g->members);
-    free(g->literals);
-    free(g->alternatives);
-    free(g);
-}
 
 static bool refuse(struct compiler *c, const char *what)
 {
-    return problem_set(c->p, 400, NULL, c->place, "%s: %s", c->place, what);
+    return table_refuse(&c->t, "%s", what);
 }
 
-/* Room for n more in a table of at most max. */
-static bool reserve(struct compiler *c, void **table, int used, int n, int *cap, int max, size_t size)
+static bool has_failed(const struct compiler *c)
 {
-    if (used + n > max) return refuse(c, "the schema is too large");
-    if (used + n <= *cap) return true;
-    int want = *cap ? *cap * 2 : 64;
-    while (want < used + n) want *= 2;
-    void *more = realloc(*table, (size_t)want * size);
-    if (!more) return problem_set(c->p, 500, NULL, NULL, "no memory for the schema");
-    *table = more;
-    *cap = want;
-    return true;
-}
-
-/* -1 with the problem set. */
-static int add_node(struct compiler *c, struct grammar_node n)
-{
-    void *table = c->g->nodes;
-    if (!reserve(c, &table, c->g->n_nodes, 1, &c->cap_nodes, GRAMMAR_MAX_NODES, sizeof n)) return -1;
-    c->g->nodes = table;
-    c->g->nodes[c->g->n_nodes] = n;
-    return c->g->n_nodes++;
-}
-
-static bool add_literal(struct compiler *c, struct str text)
-{
-    void *table = c->g->literals;
-    if (!reserve(c, &table, c->g->n_literals, 1, &c->cap_literals, GRAMMAR_MAX_LITERALS, sizeof text))
-        return false;
-    c->g->literals = table;
-    char *copy = malloc(text.n + 1);
-    if (!copy) return problem_set(c->p, 500, NULL, NULL, "no memory for the schema");
-    if (text.n) memcpy(copy, text.p, text.n);
-    c->g->literals[c->g->n_literals++] = (struct str){copy, text.n};
-    return true;
-}
-
-static int compare_literals(const void *a, const void *b)
-{
-    return str_compare(*(const struct str *)a, *(const struct str *)b);
-}
-
-/* The literals since `first` become a node. */
-static int literals_node(struct compiler *c, int first)
-{
-    int n = c->g->n_literals - first;
-    if (c->p->status) return -1;
-    if (n == 0) return refuse(c, "an enum without values can never be met"), -1;
-    qsort(c->g->literals + first, (size_t)n, sizeof *c->g->literals, compare_literals);
-    return add_node(c, (struct grammar_node){.kind = GRAMMAR_LITERALS, .first = first, .n = n});
+    return c->t.p->status != 0;
 }
 
 static int compile(struct compiler *c, const struct node *schema);
 
-static int choice_node(struct compiler *c, const int *alternatives, int n)
-{
-    void *table = c->g->alternatives;
-    if (n == 1) return alternatives[0];
-    if (n > GRAMMAR_MAX_STACKS) return refuse(c, "at most 16 alternatives are supported"), -1;
-    if (!reserve(c, &table, c->g->n_alternatives, n, &c->cap_alternatives, GRAMMAR_MAX_NODES,
-                 sizeof *alternatives))
-        return -1;
-    c->g->alternatives = table;
-    memcpy(c->g->alternatives + c->g->n_alternatives, alternatives, (size_t)n * sizeof *alternatives);
-    int node =
-        add_node(c, (struct grammar_node){.kind = GRAMMAR_CHOICE, .first = c->g->n_alternatives, .n = n});
-    c->g->n_alternatives += n;
-    return node;
-}
-
 /* ---- keywords ---- */
 
-/* The words of a schema that this compiler enforces or that say nothing about what is valid. */
-static bool check_keywords(struct compiler *c, const struct node *schema)
+enum keyword_group {
+    WORD_NOTE,
+    WORD_TYPE,
+    WORD_OBJECT,
+    WORD_ARRAY,
+    WORD_STRING,
+    WORD_NUMBER,
+    WORD_VALUES,
+    WORD_REF,
+    WORD_ANY,
+    WORD_ALL
+};
+enum { N_GROUPS = WORD_ALL + 1 };
+
+/* The words that this compiler enforces, and those that say nothing about what is valid. */
+// clang-format off
+static const struct keyword {
+    const char *word;
+    enum keyword_group group;
+} keywords[] = {
+    {"type", WORD_TYPE}, {"enum", WORD_VALUES}, {"const", WORD_VALUES}, {"$ref", WORD_REF},
+    {"anyOf", WORD_ANY}, {"oneOf", WORD_ANY}, {"allOf", WORD_ALL},
+    {"properties", WORD_OBJECT}, {"required", WORD_OBJECT}, {"additionalProperties", WORD_OBJECT},
+    {"unevaluatedProperties", WORD_OBJECT}, {"minProperties", WORD_OBJECT}, {"maxProperties", WORD_OBJECT},
+    {"items", WORD_ARRAY}, {"prefixItems", WORD_ARRAY}, {"minItems", WORD_ARRAY}, {"maxItems", WORD_ARRAY},
+    {"uniqueItems", WORD_ARRAY},
+    {"minLength", WORD_STRING}, {"maxLength", WORD_STRING}, {"pattern", WORD_STRING}, {"format", WORD_STRING},
+    {"minimum", WORD_NUMBER}, {"maximum", WORD_NUMBER}, {"exclusiveMinimum", WORD_NUMBER},
+    {"exclusiveMaximum", WORD_NUMBER},
+    {"nullable", WORD_NOTE}, {"$defs", WORD_NOTE}, {"definitions", WORD_NOTE}, {"title", WORD_NOTE},
+    {"description", WORD_NOTE}, {"default", WORD_NOTE}, {"examples", WORD_NOTE}, {"example", WORD_NOTE},
+    {"$schema", WORD_NOTE}, {"$id", WORD_NOTE}, {"$comment", WORD_NOTE}, {"$anchor", WORD_NOTE},
+    {"deprecated", WORD_NOTE}, {"readOnly", WORD_NOTE}, {"writeOnly", WORD_NOTE}, {"discriminator", WORD_NOTE},
+    {"strict", WORD_NOTE}, {"name", WORD_NOTE}, {"propertyOrdering", WORD_NOTE},
+};
+// clang-format on
+
+/* Counts the words of each group. */
+static bool count_keywords(struct compiler *c, const struct node *schema, int counts[N_GROUPS])
 {
-    static const char *const known[] = {"type",
-                                        "properties",
-                                        "required",
-                                        "additionalProperties",
-                                        "items",
-                                        "minItems",
-                                        "maxItems",
-                                        "minLength",
-                                        "maxLength",
-                                        "enum",
-                                        "const",
-                                        "anyOf",
-                                        "oneOf",
-                                        "allOf",
-                                        "$ref",
-                                        "$defs",
-                                        "definitions",
-                                        "nullable",
-                                        "minimum",
-                                        "maximum",
-                                        "title",
-                                        "description",
-                                        "default",
-                                        "examples",
-                                        "example",
-                                        "$schema",
-                                        "$id",
-                                        "$comment",
-                                        "$anchor",
-                                        "deprecated",
-                                        "readOnly",
-                                        "writeOnly",
-                                        "format",
-                                        "discriminator",
-                                        "strict",
-                                        "name",
-                                        "propertyOrdering",
-                                        "uniqueItems",
-                                        NULL};
+    memset(counts, 0, N_GROUPS * sizeof *counts);
     for (struct member m = node_first(schema); m.key; m = node_next(schema, m)) {
-        bool extension = m.key[0] == 'x' && m.key[1] == '-';
-        int i = 0;
-        while (known[i] && strcmp(known[i], m.key) != 0) i++;
-        if (!known[i] && !extension)
-            return problem_set(c->p, 400, NULL, c->place, "%s: the keyword \"%.60s\" is not supported",
-                               c->place, m.key);
+        size_t i = 0, n = sizeof keywords / sizeof *keywords;
+        if (m.key[0] == 'x' && m.key[1] == '-') continue;
+        while (i < n && strcmp(keywords[i].word, m.key) != 0) i++;
+        if (i == n) return table_refuse(&c->t, "the keyword \"%.60s\" is not supported", m.key);
+        /* null is a value for const alone */
+        counts[keywords[i].group] += m.value || strcmp(m.key, "const") == 0;
     }
-    if (node_bool(node_get(schema, "uniqueItems")))
-        return refuse(c, "the keyword \"uniqueItems\" is not supported");
     return true;
 }
 
-static bool read_bound(struct compiler *c, const struct node *schema, const char *key, uint32_t otherwise,
-                       uint32_t *out)
-{
-    const struct node *n = node_get(schema, key);
-    *out = otherwise;
-    if (!n) return true;
-    if (node_type(n) != NODE_INT || node_int(n) < 0)
-        return problem_set(c->p, 400, NULL, c->place, "%s: %s must be a whole number from 0", c->place, key);
-    *out = node_int(n) > UINT32_MAX ? UINT32_MAX : (uint32_t)node_int(n);
-    return true;
-}
+/* ---- values ---- */
 
-static int compile_enum(struct compiler *c, const struct node *values, const struct node *constant)
+static bool value_has_type(const struct node *v, struct str type)
 {
-    int first = c->g->n_literals;
-    size_t n = constant ? 1 : node_length(values);
-    if (!constant && node_type(values) != NODE_ARRAY) return refuse(c, "enum must be an array"), -1;
-    for (size_t i = 0; i < n && !c->p->status; i++) {
-        const struct node *v = constant ? constant : node_at(values, i);
-        if (node_type(v) == NODE_OBJECT || node_type(v) == NODE_ARRAY)
-            return refuse(c, "objects and arrays in enum and const are not supported"), -1;
-        struct buf text;
-        buf_init(&text, 1 << 16);
-        node_print(&text, v); /* NULL prints null */
-        if (text.failed)
-            refuse(c, "a value of an enum is too long");
-        else
-            add_literal(c, buf_view(&text));
-        buf_free(&text);
+    switch (node_type(v)) {
+    case NODE_ABSENT: return str_is(type, "null");
+    case NODE_BOOL: return str_is(type, "boolean");
+    case NODE_INT: return str_is(type, "integer") || str_is(type, "number");
+    case NODE_REAL: return str_is(type, "number");
+    case NODE_STRING: return str_is(type, "string");
+    case NODE_ARRAY: return str_is(type, "array");
+    case NODE_OBJECT: return str_is(type, "object");
     }
-    return literals_node(c, first);
+    return false;
 }
 
-/* Bounds of a number can be met by a list alone. */
-static int compile_number(struct compiler *c, const struct node *schema, bool integer)
+/* types: a word, an array of them, or NULL: any. */
+static bool value_has_one_of(const struct node *v, const struct node *types)
 {
-    const struct node *min = node_get(schema, "minimum"), *max = node_get(schema, "maximum");
-    if (!min && !max) return integer ? NODE_ANY_INTEGER : NODE_ANY_NUMBER;
-    double low = ceil(node_number(min)), high = floor(node_number(max));
-    if (!integer || !min || !max || high - low > MAX_RANGE || fabs(low) > 1e15)
-        return refuse(c, "minimum and maximum are supported for integers, both together, up to 1000 apart"),
-               -1;
-    int first = c->g->n_literals;
-    for (double v = low; v <= high && !c->p->status; v++) {
-        char text[32];
-        snprintf(text, sizeof text, "%lld", (long long)v);
-        add_literal(c, str_from(text));
+    if (node_type(types) != NODE_ARRAY) return !types || value_has_type(v, node_text(types));
+    bool any = false;
+    for (size_t i = 0; i < node_length(types); i++) any |= value_has_type(v, node_text(node_at(types, i)));
+    return any;
+}
+
+static bool add_value(struct compiler *c, const struct node *v)
+{
+    struct buf text;
+    buf_init(&text, MAX_VALUE_BYTES);
+    node_print(&text, v); /* NULL prints null */
+    bool ok =
+        text.failed ? refuse(c, "a value of an enum is too long") : table_literal(&c->t, buf_view(&text));
+    buf_free(&text);
+    return ok;
+}
+
+/* Values stand as JSON prints them without blanks. */
+static int compile_values(struct compiler *c, const struct node *schema)
+{
+    int first = c->t.g->n_literals;
+    const struct node *values = node_get(schema, "enum"), *types = node_get(schema, "type");
+    if (!values) { /* const */
+        const struct node *v = node_get(schema, "const");
+        if (value_has_one_of(v, types)) add_value(c, v);
+        return table_literals_node(&c->t, first);
     }
-    return literals_node(c, first);
+    if (node_type(values) != NODE_ARRAY) return refuse(c, "enum must be an array"), -1;
+    for (size_t i = 0; i < node_length(values) && !has_failed(c); i++)
+        if (value_has_one_of(node_at(values, i), types)) add_value(c, node_at(values, i));
+    return table_literals_node(&c->t, first);
 }
 
-static int compile_string(struct compiler *c, const struct node *schema)
+/* ---- arrays ---- */
+
+/* As many items as are listed, each of its own schema. */
+static int compile_tuple(struct compiler *c, const struct node *items, uint32_t min, uint32_t max)
 {
-    struct grammar_node n = {.kind = GRAMMAR_STRING};
-    if (!read_bound(c, schema, "minLength", 0, &n.min) ||
-        !read_bound(c, schema, "maxLength", UINT32_MAX, &n.max))
-        return -1;
-    if (n.min > n.max) return refuse(c, "minLength is above maxLength"), -1;
-    return n.min == 0 && n.max == UINT32_MAX ? NODE_ANY_STRING : add_node(c, n);
+    size_t n = node_length(items);
+    if (node_type(items) != NODE_ARRAY || n < 1)
+        return refuse(c, "prefixItems must be an array of schemas"), -1;
+    if (min > n || max < n)
+        return refuse(c, "minItems and maxItems must allow as many items as prefixItems lists"), -1;
+    struct drawing *d = drawing_open(&c->t, SPELL_PLAIN);
+    bool ok = d && draw_bytes(d, STR("["));
+    for (size_t i = 0; i < n && ok; i++) {
+        int node = compile(c, node_at(items, i));
+        ok = node >= 0 && (i == 0 || draw_bytes(d, STR(","))) && draw_call(d, node);
+    }
+    int node = ok && draw_bytes(d, STR("]")) ? network_finish(d, -1, false) : -1;
+    if (node >= 0) c->t.g->nodes[node].json = true;
+    drawing_close(d);
+    return node;
 }
 
 static int compile_array(struct compiler *c, const struct node *schema)
 {
-    const struct node *items = node_get(schema, "items");
+    const struct node *items = node_get(schema, "items"), *tuple = node_get(schema, "prefixItems");
     struct grammar_node n = {.kind = GRAMMAR_ARRAY, .item = NODE_ANY_VALUE};
-    if (!read_bound(c, schema, "minItems", 0, &n.min) ||
-        !read_bound(c, schema, "maxItems", UINT32_MAX, &n.max))
+    if (node_bool(node_get(schema, "uniqueItems")))
+        return refuse(c, "the keyword \"uniqueItems\" is not supported"), -1;
+    if (!schema_bound(&c->t, schema, "minItems", 0, &n.min) ||
+        !schema_bound(&c->t, schema, "maxItems", UINT32_MAX, &n.max))
         return -1;
     if (n.min > n.max) return refuse(c, "minItems is above maxItems"), -1;
+    if (tuple) return compile_tuple(c, tuple, n.min, n.max);
     if (items && n.max > 0) n.item = compile(c, items);
-    return n.item < 0 ? -1 : add_node(c, n);
+    return n.item < 0 ? -1 : table_node(&c->t, n);
 }
+
+/* ---- objects ---- */
 
 static bool is_required(const struct node *required, const char *key)
 {
@@ -266,51 +197,68 @@ static bool add_member(struct compiler *c, int at, const char *key, int node, bo
     buf_putc(&text, '"');
     if (text.failed) return buf_free(&text), refuse(c, "a property's name is too long");
     char *copy = malloc(text.n);
-    if (!copy) return buf_free(&text), problem_set(c->p, 500, NULL, NULL, "no memory for the schema");
+    if (!copy) return buf_free(&text), problem_set(c->t.p, 500, NULL, NULL, "no memory for the schema");
     memcpy(copy, text.p, text.n);
-    c->g->members[at] = (struct grammar_member){.key = {copy, text.n}, .node = node, .required = required};
+    c->t.g->members[at] = (struct grammar_member){.key = {copy, text.n}, .node = node, .required = required};
     buf_free(&text);
     return true;
 }
 
-static int compile_object(struct compiler *c, const struct node *schema)
+static bool check_required(struct compiler *c, const struct node *required, const struct node *properties)
 {
-    const struct node *properties = node_get(schema, "properties"), *required = node_get(schema, "required"),
-                      *additional = node_get(schema, "additionalProperties");
-    size_t n = node_length(properties);
-    if (properties && node_type(properties) != NODE_OBJECT)
-        return refuse(c, "properties must be an object"), -1;
     for (size_t i = 0; i < node_length(required); i++) {
         struct str key = node_text(node_at(required, i));
         char name[256];
         snprintf(name, sizeof name, "%.*s", (int)(key.n < 255 ? key.n : 255), key.p);
-        if (!node_get(properties, name))
-            return problem_set(c->p, 400, NULL, c->place,
-                               "%s: the required property \"%.60s\" is not among the properties", c->place,
-                               name),
-                   -1;
+        bool found = false;
+        for (struct member m = node_first(properties); m.key && !found; m = node_next(properties, m))
+            found = strcmp(m.key, name) == 0;
+        if (!found)
+            return table_refuse(&c->t, "the required property \"%.60s\" is not among the properties", name);
     }
-    if (n == 0) { /* a map, or nothing at all */
-        if (node_type(additional) == NODE_BOOL && !node_bool(additional))
-            return add_node(c, (struct grammar_node){.kind = GRAMMAR_OBJECT});
-        int item = node_type(additional) == NODE_OBJECT ? compile(c, additional) : NODE_ANY_VALUE;
-        return item < 0 ? -1 : add_node(c, (struct grammar_node){.kind = GRAMMAR_FREE_OBJECT, .item = item});
-    }
+    return true;
+}
+
+/* Whatever optional ones are left out, the number of members must be within the bounds. */
+static bool check_member_counts(struct compiler *c, const struct node *schema, size_t n, size_t n_required)
+{
+    uint32_t min, max;
+    return schema_bound(&c->t, schema, "minProperties", 0, &min) &&
+           schema_bound(&c->t, schema, "maxProperties", UINT32_MAX, &max) &&
+           ((min <= n_required && max >= n) ||
+            refuse(c, "minProperties and maxProperties are supported where they exclude nothing"));
+}
+
+/* A map, or nothing at all. */
+static int compile_map(struct compiler *c, const struct node *additional)
+{
+    if (node_type(additional) == NODE_BOOL && !node_bool(additional))
+        return table_node(&c->t, (struct grammar_node){.kind = GRAMMAR_OBJECT});
+    int item = node_type(additional) == NODE_OBJECT ? compile(c, additional) : NODE_ANY_VALUE;
+    return item < 0 ? -1
+                    : table_node(&c->t, (struct grammar_node){.kind = GRAMMAR_FREE_OBJECT, .item = item});
+}
+
+static int compile_object(struct compiler *c, const struct node *schema)
+{
+    const struct node *properties = node_get(schema, "properties"), *required = node_get(schema, "required");
+    size_t n = node_length(properties);
+    if (properties && node_type(properties) != NODE_OBJECT)
+        return refuse(c, "properties must be an object"), -1;
+    if (required && node_type(required) != NODE_ARRAY) return refuse(c, "required must be an array"), -1;
+    if (!check_required(c, required, properties) ||
+        !check_member_counts(c, schema, n ? n : UINT32_MAX, node_length(required)))
+        return -1;
+    if (n == 0) return compile_map(c, node_get(schema, "additionalProperties"));
     if (n > GRAMMAR_MAX_MEMBERS) return refuse(c, "an object has at most 64 properties"), -1;
     /* Reserved before the values are compiled, for those bring members of their own. */
-    void *table = c->g->members;
-    if (!reserve(c, &table, c->g->n_members, (int)n, &c->cap_members, GRAMMAR_MAX_NODES,
-                 sizeof *c->g->members))
-        return -1;
-    c->g->members = table;
-    int first = c->g->n_members, at = first;
-    c->g->n_members += (int)n;
-    memset(c->g->members + first, 0, n * sizeof *c->g->members);
+    int first = table_members(&c->t, (int)n), at = first;
+    if (first < 0) return -1;
     for (struct member m = node_first(properties); m.key; m = node_next(properties, m), at++) {
         int node = compile(c, m.value);
         if (node < 0 || !add_member(c, at, m.key, node, is_required(required, m.key))) return -1;
     }
-    return add_node(c, (struct grammar_node){.kind = GRAMMAR_OBJECT, .first = first, .n = (int)n});
+    return table_node(&c->t, (struct grammar_node){.kind = GRAMMAR_OBJECT, .first = first, .n = (int)n});
 }
 
 /* ---- references ---- */
@@ -349,24 +297,135 @@ static int compile_reference(struct compiler *c, const struct node *ref)
         if (str_equal(c->references[i].path, path)) return c->references[i].node;
     const struct node *target = resolve(c, path);
     if (!target)
-        return problem_set(c->p, 400, NULL, c->place, "%s: $ref \"%.*s\" points to nothing", c->place,
-                           (int)(path.n < 80 ? path.n : 80), path.p),
+        return table_refuse(&c->t, "$ref \"%.*s\" points to nothing", (int)(path.n < 80 ? path.n : 80),
+                            path.p),
                -1;
     if (c->n_references == MAX_REFERENCES) return refuse(c, "the schema is too large"), -1;
-    void *table = c->g->alternatives;
-    if (!reserve(c, &table, c->g->n_alternatives, 1, &c->cap_alternatives, GRAMMAR_MAX_NODES, sizeof(int)))
-        return -1;
-    c->g->alternatives = table;
-    int slot = c->g->n_alternatives++;
-    int node = add_node(c, (struct grammar_node){.kind = GRAMMAR_CHOICE, .first = slot, .n = 1});
+    int slot = table_alternatives(&c->t, 1);
+    int node = slot < 0
+                   ? -1
+                   : table_node(&c->t, (struct grammar_node){.kind = GRAMMAR_CHOICE, .first = slot, .n = 1});
     if (node < 0) return -1;
-    c->g->alternatives[slot] =
-        node; /* itself, until it is known: no value at all, which is looked for at the end */
-    c->references[c->n_references++] = (struct reference){path, node};
-    int value = compile(c, target);
-    if (value < 0) return -1;
-    c->g->alternatives[slot] = value;
+    c->references[c->n_references++] = (struct reference){path, target, node};
     return node;
+}
+
+static bool fill_references(struct compiler *c)
+{
+    for (int i = 0; i < c->n_references; i++) {
+        int value = compile(c, c->references[i].target);
+        if (value < 0) return false;
+        c->t.g->alternatives[c->t.g->nodes[c->references[i].node].first] = value;
+    }
+    return true;
+}
+
+/* ---- alternatives ---- */
+
+/* The schema itself, or what it refers to. */
+static const struct node *follow(struct compiler *c, const struct node *schema)
+{
+    for (int i = 0; i < MAX_STEPS_OF_REF && node_type(schema) == NODE_OBJECT; i++) {
+        struct str path = node_text(node_get(schema, "$ref"));
+        if (path.n == 0 || path.p[0] != '#') break;
+        schema = resolve(c, path);
+    }
+    return node_type(schema) == NODE_OBJECT ? schema : NULL;
+}
+
+static bool values_differ(const struct node *a, const struct node *b)
+{
+    struct buf x, y;
+    buf_init(&x, MAX_VALUE_BYTES);
+    buf_init(&y, MAX_VALUE_BYTES);
+    node_print(&x, a);
+    node_print(&y, b);
+    /* Numbers may be equal that are spelled differently. */
+    bool are_numbers = value_has_type(a, STR("number")) && value_has_type(b, STR("number"));
+    bool differ = are_numbers ? node_number(a) < node_number(b) || node_number(a) > node_number(b)
+                              : !x.failed && !y.failed && !str_equal(buf_view(&x), buf_view(&y));
+    buf_free(&x);
+    buf_free(&y);
+    return differ;
+}
+
+/* Each lists its values, and none is in both. */
+static bool have_no_common_value(const struct node *a, const struct node *b)
+{
+    const struct node *lists[2] = {node_get(a, "enum"), node_get(b, "enum")};
+    const struct node *single[2] = {node_get(a, "const"), node_get(b, "const")};
+    size_t n[2] = {single[0] ? 1 : node_length(lists[0]), single[1] ? 1 : node_length(lists[1])};
+    if (n[0] == 0 || n[1] == 0 || n[0] * n[1] > 4096) return false;
+    for (size_t i = 0; i < n[0]; i++)
+        for (size_t k = 0; k < n[1]; k++)
+            if (!values_differ(single[0] ? single[0] : node_at(lists[0], i),
+                               single[1] ? single[1] : node_at(lists[1], k)))
+                return false;
+    return true;
+}
+
+static bool have_other_types(const struct node *a, const struct node *b)
+{
+    struct str x = node_text(node_get(a, "type")), y = node_text(node_get(b, "type"));
+    bool are_numbers =
+        (str_is(x, "number") || str_is(x, "integer")) && (str_is(y, "number") || str_is(y, "integer"));
+    return x.n && y.n && !str_equal(x, y) && !are_numbers;
+}
+
+/* No value meets both schemas, by what is plain to see: types, listed values, or those of a required member.
+ */
+static bool exclude_each_other(struct compiler *c, const struct node *a, const struct node *b)
+{
+    a = follow(c, a);
+    b = follow(c, b);
+    if (!a || !b) return false;
+    if (have_other_types(a, b) || have_no_common_value(a, b)) return true;
+    const struct node *x = node_get(a, "properties"), *y = node_get(b, "properties");
+    for (struct member m = node_first(x); m.key; m = node_next(x, m))
+        if (is_required(node_get(a, "required"), m.key) && is_required(node_get(b, "required"), m.key) &&
+            have_no_common_value(m.value, node_get(y, m.key)))
+            return true;
+    return false;
+}
+
+/* oneOf is anyOf where no value can meet two of the schemas. */
+static bool check_one_of(struct compiler *c, const struct node *schemas)
+{
+    for (size_t i = 0; i < node_length(schemas); i++)
+        for (size_t k = 0; k < i; k++)
+            if (!exclude_each_other(c, node_at(schemas, i), node_at(schemas, k)))
+                return table_refuse(
+                    &c->t,
+                    "oneOf: schemas %zu and %zu do not exclude each other by type, enum, const or a "
+                    "required property that lists its values; anyOf does not ask for that",
+                    k, i);
+    return true;
+}
+
+static int compile_alternatives(struct compiler *c, const struct node *schema)
+{
+    int alternatives[GRAMMAR_MAX_ALTERNATIVES];
+    const struct node *any = node_get(schema, "anyOf"), *one = node_get(schema, "oneOf");
+    const struct node *schemas = any ? any : one;
+    size_t n = node_length(schemas);
+    if (node_type(schemas) != NODE_ARRAY || n < 1 || n > GRAMMAR_MAX_ALTERNATIVES)
+        return table_refuse(&c->t, "anyOf and oneOf take 1 to %d schemas", GRAMMAR_MAX_ALTERNATIVES), -1;
+    if (!any && !check_one_of(c, schemas)) return -1;
+    for (size_t i = 0; i < n; i++)
+        if ((alternatives[i] = compile(c, node_at(schemas, i))) < 0) return -1;
+    return table_choice(&c->t, alternatives, (int)n);
+}
+
+/* A type beside anyOf says nothing new when every alternative has it. */
+static bool type_is_repeated(struct compiler *c, const struct node *schema)
+{
+    const struct node *any = node_get(schema, "anyOf");
+    struct str type = node_text(node_get(schema, "type"));
+    if (!any) any = node_get(schema, "oneOf");
+    if (!any) any = node_get(schema, "allOf");
+    for (size_t i = 0; i < node_length(any); i++)
+        if (!str_equal(node_text(node_get(follow(c, node_at(any, i)), "type")), type)) return false;
+    return type.n > 0 && node_length(any) > 0;
 }
 
 /* ---- one schema ---- */
@@ -375,156 +434,86 @@ static int compile_type(struct compiler *c, const struct node *schema, struct st
 {
     if (str_is(type, "object")) return compile_object(c, schema);
     if (str_is(type, "array")) return compile_array(c, schema);
-    if (str_is(type, "string")) return compile_string(c, schema);
-    if (str_is(type, "integer")) return compile_number(c, schema, true);
-    if (str_is(type, "number")) return compile_number(c, schema, false);
+    if (str_is(type, "string")) return schema_string(&c->t, schema);
+    if (str_is(type, "integer")) return schema_number(&c->t, schema, true);
+    if (str_is(type, "number")) return schema_number(&c->t, schema, false);
     if (str_is(type, "boolean")) return NODE_BOOLEAN;
     if (str_is(type, "null")) return NODE_NULL;
-    return problem_set(c->p, 400, NULL, c->place, "%s: no type is called \"%.*s\"", c->place,
-                       (int)(type.n < 40 ? type.n : 40), type.p),
-           -1;
-}
-
-static int compile_alternatives(struct compiler *c, const struct node *schemas)
-{
-    int alternatives[GRAMMAR_MAX_STACKS];
-    size_t n = node_length(schemas);
-    if (node_type(schemas) != NODE_ARRAY || n < 1 || n > GRAMMAR_MAX_STACKS)
-        return refuse(c, "anyOf and oneOf take 1 to 16 schemas"), -1;
-    for (size_t i = 0; i < n; i++)
-        if ((alternatives[i] = compile(c, node_at(schemas, i))) < 0) return -1;
-    return choice_node(c, alternatives, (int)n);
+    return table_refuse(&c->t, "no type is called \"%.*s\"", (int)(type.n < 40 ? type.n : 40), type.p), -1;
 }
 
 static int compile_types(struct compiler *c, const struct node *schema, const struct node *types)
 {
-    int alternatives[GRAMMAR_MAX_STACKS];
+    int alternatives[7];
     size_t n = node_length(types);
     if (node_type(types) == NODE_STRING) return compile_type(c, schema, node_text(types));
     if (node_type(types) != NODE_ARRAY || n < 1 || n > 7)
         return refuse(c, "type must be a word or a list of words"), -1;
     for (size_t i = 0; i < n; i++)
         if ((alternatives[i] = compile_type(c, schema, node_text(node_at(types, i)))) < 0) return -1;
-    return choice_node(c, alternatives, (int)n);
+    return table_choice(&c->t, alternatives, (int)n);
+}
+
+/* Without a type: values of the one that the other keywords speak of, for which alone they say anything. */
+static int compile_untyped(struct compiler *c, const struct node *schema, const int counts[N_GROUPS])
+{
+    if (counts[WORD_OBJECT]) return compile_object(c, schema);
+    if (counts[WORD_ARRAY]) return compile_array(c, schema);
+    if (counts[WORD_STRING]) return schema_string(&c->t, schema);
+    if (counts[WORD_NUMBER]) return schema_number(&c->t, schema, false);
+    return NODE_ANY_VALUE;
 }
 
 static int compile_any(struct compiler *c, const struct node *schema)
 {
-    const struct node *type = node_get(schema, "type"), *ref = node_get(schema, "$ref"),
-                      *any = node_get(schema, "anyOf"), *all = node_get(schema, "allOf");
-    if (!any) any = node_get(schema, "oneOf");
-    for (struct member m = node_first(schema); m.key; m = node_next(schema, m))
-        if (strcmp(m.key, "const") == 0 && !m.value) return NODE_NULL; /* null counts as absent elsewhere */
-    if (node_get(schema, "enum") || node_get(schema, "const"))
-        return compile_enum(c, node_get(schema, "enum"), node_get(schema, "const"));
-    if (ref) return compile_reference(c, ref);
-    if (any) return compile_alternatives(c, any);
-    if (all)
-        return node_length(all) == 1 ? compile(c, node_at(all, 0))
-                                     : (refuse(c, "allOf of several schemas is not supported"), -1);
-    if (type) return compile_types(c, schema, type);
-    if (node_get(schema, "properties")) return compile_object(c, schema);
-    if (node_get(schema, "items")) return compile_array(c, schema);
-    return NODE_ANY_VALUE;
+    const struct node *type = node_get(schema, "type"), *all = node_get(schema, "allOf");
+    int counts[N_GROUPS];
+    if (!count_keywords(c, schema, counts)) return -1;
+    int n_whole = counts[WORD_VALUES] + counts[WORD_REF] + counts[WORD_ANY] + counts[WORD_ALL];
+    if (n_whole == 0) return type ? compile_types(c, schema, type) : compile_untyped(c, schema, counts);
+    if (n_whole > 1)
+        return refuse(c, "enum, const, $ref, anyOf, oneOf and allOf are supported one at a time"), -1;
+    if (counts[WORD_OBJECT] + counts[WORD_ARRAY] + counts[WORD_STRING] + counts[WORD_NUMBER] > 0)
+        return refuse(c, "bounds, members and items beside enum, const, $ref, anyOf, oneOf or allOf are not "
+                         "supported"),
+               -1;
+    if (counts[WORD_VALUES]) return compile_values(c, schema);
+    if (type && !counts[WORD_REF] && !type_is_repeated(c, schema))
+        return refuse(c, "type beside anyOf, oneOf or allOf must be that of each schema within"), -1;
+    if (type && counts[WORD_REF] &&
+        !str_equal(node_text(node_get(follow(c, schema), "type")), node_text(type)))
+        return refuse(c, "type beside $ref must be that of the schema it points to"), -1;
+    if (counts[WORD_REF]) return compile_reference(c, node_get(schema, "$ref"));
+    if (counts[WORD_ANY]) return compile_alternatives(c, schema);
+    return node_type(all) == NODE_ARRAY && node_length(all) == 1
+               ? compile(c, node_at(all, 0))
+               : (refuse(c, "allOf is supported for one schema"), -1);
 }
 
 static int compile(struct compiler *c, const struct node *schema)
 {
-    if (c->p->status) return -1;
+    if (has_failed(c)) return -1;
     if (node_type(schema) == NODE_BOOL)
         return node_bool(schema) ? NODE_ANY_VALUE : (refuse(c, "a schema of false can never be met"), -1);
     if (node_type(schema) != NODE_OBJECT) return refuse(c, "a schema must be an object"), -1;
-    if (!check_keywords(c, schema)) return -1;
     int node = compile_any(c, schema);
     if (node < 0 || !node_bool(node_get(schema, "nullable"))) return node;
     const int alternatives[] = {node, NODE_NULL};
-    return choice_node(c, alternatives, 2);
+    return table_choice(&c->t, alternatives, 2);
 }
 
-/* ---- the whole ---- */
-
-static bool add_builtin(struct compiler *c)
-{
-    const uint32_t most = UINT32_MAX;
-    const struct grammar_node nodes[N_BUILTIN] = {
-        [NODE_ANY_VALUE] = {.kind = GRAMMAR_ANY},
-        [NODE_ANY_STRING] = {.kind = GRAMMAR_STRING, .max = most},
-        [NODE_ANY_NUMBER] = {.kind = GRAMMAR_NUMBER},
-        [NODE_ANY_INTEGER] = {.kind = GRAMMAR_INTEGER},
-        [NODE_ANY_ARRAY] = {.kind = GRAMMAR_ARRAY, .item = NODE_ANY_VALUE, .max = most},
-        [NODE_ANY_OBJECT] = {.kind = GRAMMAR_FREE_OBJECT, .item = NODE_ANY_VALUE},
-        [NODE_WORDS] = {.kind = GRAMMAR_LITERALS, .first = 0, .n = 3},
-        [NODE_NULL] = {.kind = GRAMMAR_LITERALS, .first = 1, .n = 1},
-        [NODE_BOOLEAN] = {.kind = GRAMMAR_LITERALS, .first = 3, .n = 2},
-    };
-    static const struct str words[] = {{"false", 5}, {"null", 4}, {"true", 4}, {"false", 5}, {"true", 4}};
-    for (int i = 0; i < N_BUILTIN; i++)
-        if (add_node(c, nodes[i]) < 0) return false;
-    for (int i = 0; i < 5; i++)
-        if (!add_literal(c, words[i])) return false;
-    return true;
-}
-
-/* Choices that lead to choices alone, in a circle, stand for no value. Follows each for as many steps as
- * there are nodes. */
-static bool check_choices(struct compiler *c)
-{
-    const struct json_grammar *g = c->g;
-    for (int i = 0; i < g->n_nodes; i++) {
-        int stack[GRAMMAR_MAX_NODES], n = 0, steps = 0;
-        stack[n++] = i;
-        while (n > 0) {
-            const struct grammar_node *node = &g->nodes[stack[--n]];
-            if (node->kind != GRAMMAR_CHOICE) continue;
-            if (++steps > GRAMMAR_MAX_STACKS * 4 || n + node->n > GRAMMAR_MAX_STACKS * 4)
-                return refuse(c, "alternatives refer to each other in a circle, or are too many");
-            for (int k = 0; k < node->n; k++) stack[n++] = g->alternatives[node->first + k];
-        }
-    }
-    return true;
-}
-
-/* Values that can never end, such as an object that requires itself, are impossible. Marks what can end until
- * nothing changes. */
-static bool check_finite(struct compiler *c)
-{
-    const struct json_grammar *g = c->g;
-    bool ends[GRAMMAR_MAX_NODES] = {false};
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int i = 0; i < g->n_nodes; i++) {
-            const struct grammar_node *n = &g->nodes[i];
-            bool ok = true;
-            if (n->kind == GRAMMAR_ARRAY) ok = n->min == 0 || ends[n->item];
-            for (int k = 0; n->kind == GRAMMAR_OBJECT && k < n->n; k++)
-                ok &= !g->members[n->first + k].required || ends[g->members[n->first + k].node];
-            if (n->kind == GRAMMAR_CHOICE) {
-                ok = false;
-                for (int k = 0; k < n->n; k++) ok |= ends[g->alternatives[n->first + k]];
-            }
-            changed |= ok && !ends[i];
-            ends[i] |= ok;
-        }
-    }
-    return ends[g->root] || refuse(c, "no value can meet the schema: it requires itself without end");
-}
-
-struct json_grammar *schema_compile(const struct node *schema, const char *place, struct problem *p)
+struct grammar *schema_compile(const struct node *schema, const char *place, struct problem *p)
 {
     struct compiler *c = calloc(1, sizeof *c);
-    struct json_grammar *g = calloc(1, sizeof *g);
-    if (!c || !g) {
-        free(c);
-        free(g);
+    if (!c) {
         problem_set(p, 500, NULL, NULL, "no memory for the schema");
         return NULL;
     }
-    *c = (struct compiler){.g = g, .p = p, .place = place, .root = schema};
-    bool ok = add_builtin(c);
-    if (ok) g->root = schema ? compile(c, schema) : NODE_ANY_OBJECT;
-    ok = ok && g->root >= 0 && check_choices(c) && check_finite(c);
+    c->root = schema;
+    int root = -1;
+    if (grammar_table_open(&c->t, place, p)) root = schema ? compile(c, schema) : NODE_ANY_OBJECT;
+    if (root >= 0 && !fill_references(c)) root = -1;
+    struct grammar *g = grammar_table_close(&c->t, root);
     free(c);
-    if (ok) return g;
-    json_grammar_free(g);
-    return NULL;
+    return g;
 }

@@ -3,11 +3,10 @@
 #define FATHOM_SERVER_SCHEMA_H
 
 #include "server/body.h"
-#include "server/json_grammar.h"
+#include "server/grammar.h"
 
 /* schema NULL: any object. place: of the schema in the request, for p. NULL with p set (status 400) when it
  * is impossible, too large, or uses what cannot be enforced. */
-struct json_grammar *schema_compile(const struct node *schema, const char *place, struct problem *p);
-void json_grammar_free(struct json_grammar *g); /* accepts NULL */
+struct grammar *schema_compile(const struct node *schema, const char *place, struct problem *p);
 
 #endif

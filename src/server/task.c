@@ -90,7 +90,6 @@ void task_close(struct task *t)
             buf_free(&c->calls[k].arguments);
         }
         free(c->machine);
-        free(c->scratch);
         free(c->calls);
         free(c->tokens);
         buf_free(&c->thinking);
@@ -102,7 +101,8 @@ void task_close(struct task *t)
     free(t->stops);
     free(t->bias);
     token_list_free(&t->forced);
-    json_grammar_free(t->grammar);
+    grammar_free(t->grammar);
+    free(t->scratch);
     buf_free(&t->texts);
     exchange_release(t->x);
     models_release(t->server->models, t->served);
@@ -120,30 +120,30 @@ static void release(struct task *t)
 static bool filter_allows(void *ctx, struct str bytes)
 {
     struct choice *c = ctx;
-    return json_machine_accepts(c->machine, bytes, c->scratch);
+    return grammar_machine_accepts(c->machine, bytes, c->task->scratch);
 }
 
 static bool filter_can_end(void *ctx)
 {
     const struct choice *c = ctx;
-    return json_machine_can_end(c->machine);
+    return grammar_machine_can_end(c->machine);
 }
 
 static void filter_take(void *ctx, struct str bytes)
 {
     struct choice *c = ctx;
-    json_machine_feed(c->machine, bytes);
+    grammar_machine_feed(c->machine, bytes, c->task->scratch);
 }
 
-bool task_set_grammar(struct task *t, struct json_grammar *g, struct problem *p)
+bool task_set_grammar(struct task *t, struct grammar *g, struct problem *p)
 {
     t->grammar = g;
+    t->scratch = malloc(sizeof *t->scratch);
     for (int i = 0; i < t->n_choices; i++) {
         struct choice *c = &t->choices[i];
         c->machine = malloc(sizeof *c->machine);
-        c->scratch = malloc(sizeof *c->scratch);
-        if (!c->machine || !c->scratch) return problem_set(p, 500, NULL, NULL, "no memory for the schema");
-        json_machine_init(c->machine, g);
+        if (!c->machine || !t->scratch) return problem_set(p, 500, NULL, NULL, "no memory for the schema");
+        grammar_machine_init(c->machine, g);
         c->filter = (struct chat_filter){filter_allows, filter_can_end, filter_take, c};
         c->job.options.filter = &c->filter;
     }

@@ -31,7 +31,7 @@ struct scored_token {
 };
 
 struct choice {
-    struct json_machine *machine, *scratch; /* NULL: the answer is free */
+    struct grammar_machine *machine; /* NULL: the answer is free */
     struct chat_filter filter;
     struct task *task;
     int index;
@@ -85,8 +85,9 @@ struct task {
     atomic_bool cut;     /* one of the choices is over although the model would go on */
     struct str *stops;   /* owned, with their bytes, by texts */
     size_t n_stops;
-    struct json_grammar *grammar; /* that answers follow, NULL: none */
-    struct token_list forced;     /* what the answer begins with */
+    struct grammar *grammar; /* that answers follow, NULL: none */
+    struct grammar_scratch *scratch;
+    struct token_list forced; /* what the answer begins with */
     struct logit_bias *bias;
     size_t n_bias;
     struct buf texts; /* stop strings */
@@ -97,7 +98,7 @@ struct task *task_open(struct server *s, struct exchange *x, const struct api *a
 /* For a task that was not submitted. Accepts NULL. */
 void task_close(struct task *t);
 /* Answers follow the grammar, which the task takes. */
-bool task_set_grammar(struct task *t, struct json_grammar *g, struct problem *p);
+bool task_set_grammar(struct task *t, struct grammar *g, struct problem *p);
 /* Hands all choices over. On a problem the task is closed and nothing has been answered. */
 bool task_submit(struct task *t, struct problem *p);
 

@@ -401,9 +401,26 @@ def answers_follow_their_form(folder):
     assert set(json.loads(r["output"][0]["content"][0]["text"])) == set(schema["properties"])
     m = s.post("/v1/messages", {"messages": HELLO, "max_tokens": 400, "output_config": {"format": {"type": "json_schema", "schema": schema}}})
     assert set(json.loads(m["content"][0]["text"])) == set(schema["properties"])
+    for seed in range(4):
+        free = {**CHAT, "max_tokens": 300, "temperature": 1.5, "seed": seed}
+        for form, pattern in (({"guided_regex": r"\n*(yes|no){1,3} [^\W_]{2,5}\."}, r"\n*(yes|no){1,3} [^\W_]{2,5}\."),
+                              ({"response_format": {"type": "regex", "pattern": r"^(\d{3}-){2}é$"}}, r"(\d{3}-){2}é"),
+                              ({"grammar": 'root ::= item ("," item){1,2}\nitem ::= "(" item ")" | [a-c]+ "!"'}, r"[(abc,)!]+"),
+                              ({"guided_choice": ["<think>", "r\"e\nd"]}, r"<think>|r\"e\nd"), ({"structured_outputs": {"json": {"const": [1]}}}, r"\s*\[1\]"),
+                              ({"guided_json": {"type": "string", "pattern": "^[a-z]{3}$"}}, r'\s*"[a-z]{3}"')):
+            choice = s.post("/v1/chat/completions", {**free, **form})["choices"][0]
+            assert choice["finish_reason"] == "stop" and re.fullmatch(pattern, choice["message"]["content"]), (form, choice)
+            assert content(s.stream("/v1/chat/completions", {**free, **form})) == choice["message"]["content"]
+            text = s.post("/v1/completions", {"prompt": "x", "max_tokens": 300, "temperature": 1.5, "seed": seed, **form})["choices"][0]["text"]
+            assert re.fullmatch(pattern, text), (form, text)
+    for form, param in (({"guided_regex": "("}, "guided_regex"), ({"grammar": "root ::= root"}, "grammar"), ({"regex": "a", "grammar": 'root ::= "a"'}, "grammar"),
+                        ({"guided_regex": "x" * 70000}, "guided_regex"), ({"guided_choice": []}, "guided_choice"), ({"guided_choice": [1]}, "guided_choice[0]"),
+                        ({"structured_outputs": {"regex": 5}}, "structured_outputs.regex"), ({"response_format": {"type": "grammar", "syntax": "lark", "grammar": "x"}}, "response_format"),
+                        ({"guided_regex": "a", "tools": TOOLS}, "guided_regex")):
+        assert s.post("/v1/chat/completions", {**CHAT, **form}, code=400)["error"]["param"] == param, form
     start = time.monotonic()
     huge = {"enum": [f"v{i}" for i in range(100000)]}
-    for bad in ({"enum": []}, huge, {"pattern": "(a+)+$"}, {"$ref": "#"}, {"type": "object", "required": ["a"]}):
+    for bad in ({"enum": []}, huge, {"pattern": "(?!a)b"}, {"$ref": "#"}, {"type": "object", "required": ["a"]}):
         s.post("/v1/chat/completions", {**CHAT, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": bad}}}, code=400)
     assert time.monotonic() - start < 5 * (1 if not EMULATOR else 20)
 
@@ -461,6 +478,11 @@ def forms_hold_behind_reasoning(folder):
     for word in ("x", "ENDLESS"):
         for think in ({}, {"thinking": {"type": "disabled"}}):
             c = s.post("/v1/chat/completions", say(word, response_format=form, max_tokens=600, temperature=1, seed=1, **think))["choices"][0]
+            g = s.post("/v1/chat/completions", say(word, guided_regex=r"\n\n(True|False)", max_tokens=600, **think))["choices"][0]
+            if g["finish_reason"] == "stop":
+                assert g["message"]["content"] in ("\n\nTrue", "\n\nFalse"), g
+            else:
+                assert word == "ENDLESS" and not think and not g["message"]["content"], g
             if c["finish_reason"] == "stop":
                 assert set(json.loads(c["message"]["content"])) == {"ok", "why"}, c
             else:

@@ -11,9 +11,7 @@
 #include "server/guard.h"
 #include "server/prefix.h"
 #include "server/limits.h"
-#include "server/schema.h"
 #include "server/throttle.h"
-#include "base/json.h"
 #include "support/text_fixture.h"
 
 /* ---- guard ---- */
@@ -263,185 +261,6 @@ static void members_are_checked(void **state)
     node_free(n);
 }
 
-/* ---- schemas ---- */
-
-static struct json_grammar *compile(const char *schema, struct problem *p)
-{
-    *p = (struct problem){0};
-    struct node *n = node_parse(str_from(schema), p);
-    if (p->status) fail_msg("%s: %s", schema, p->text);
-    struct json_grammar *g = schema_compile(n, "format", p);
-    node_free(n);
-    return g;
-}
-
-static bool follows(const struct json_grammar *g, const char *text)
-{
-    struct json_machine *m = malloc(sizeof *m);
-    assert_non_null(m);
-    json_machine_init(m, g);
-    bool ok = json_machine_feed(m, str_from(text)) && json_machine_can_end(m);
-    free(m);
-    return ok;
-}
-
-static void grammars_accept_what_schemas_say(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *schema, *good[6], *bad[12];
-    } cases[] = {
-        {"{\"type\":\"object\"}",
-         {"{}", "{ }", "{\"a\":1,\n \"b\": [true, null, {\"c\":\"\\u00e9\"}]}"},
-         {"", "[]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{}x", "{'a':1}", "{\"a\":\"\\ud800\"}",
-          "{\"a\":01}", "{\"a\":\"\t\"}"}},
-        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"ab\":{\"type\":\"string\"},"
-         "\"c\":{}},\"required\":[\"ab\"]}",
-         {"{\"ab\":\"x\"}", "{\"a\":-5,\"ab\":\"\"}", "{\"ab\":\"\",\"c\":[]}",
-          "{\"a\":0, \"ab\":\"\\n\", \"c\":1.5e-7}"},
-         {"{}", "{\"a\":1}", "{\"ab\":1}", "{\"ab\":\"\",\"a\":1}", "{\"ab\":\"\",}",
-          "{\"a\":1.5,\"ab\":\"\"}", "{\"x\":1,\"ab\":\"\"}", "{\"ab\":\"\",\"ab\":\"\"}"}},
-        {"{\"enum\":[\"red\",\"re\",1,12,null,true]}",
-         {"\"red\"", "\"re\"", "1", "12", "null", "true"},
-         {"\"r\"", "red", "2", "121", "false", "\"red\"x"}},
-        {"{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":-1,\"maximum\":10},\"minItems\":1,"
-         "\"maxItems\":3}",
-         {"[-1]", "[10,1, 0]", "[ 5 ]"},
-         {"[]", "[11]", "[1,2,3,4]", "[1,]", "[1 ,2]", "[1.0]"}},
-        {"{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}",
-         {"\"ab\"", "\"\u00e9\u00e9\u00e9\"", "\"\\n\\u0041b\""},
-         {"\"a\"", "\"abcd\"", "\"ab", "ab"}},
-        {"{\"anyOf\":[{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"a\"},\"x\":{\"type\":"
-         "\"integer\"}},\"required\":[\"k\",\"x\"]},"
-         "{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"b\"},\"y\":{\"type\":\"string\"}},"
-         "\"required\":[\"k\",\"y\"]},{\"type\":\"null\"}]}",
-         {"{\"k\":\"a\",\"x\":1}", "{\"k\":\"b\",\"y\":\"\"}", "null"},
-         {"{\"k\":\"a\",\"y\":\"\"}", "{\"k\":\"c\"}", "{}"}},
-        {"{\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":[\"number\",\"null\"]},"
-         "\"next\":{\"$ref\":\"#/$defs/n\"}},"
-         "\"required\":[\"v\"]}},\"$ref\":\"#/$defs/n\"}",
-         {"{\"v\":1}", "{\"v\":null,\"next\":{\"v\":-0.5,\"next\":{\"v\":2E+9}}}"},
-         {"{\"v\":\"\"}", "{\"next\":{\"v\":1}}", "{\"v\":1,\"next\":{}}"}},
-        {"{\"type\":\"boolean\"}", {"true", "false", " true"}, {"null", "tru", "True"}},
-        {"{\"const\":null}", {"null"}, {"true", "{}"}},
-        {"{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}",
-         {"{}", "{\"any\":1}"},
-         {"{\"any\":\"\"}"}},
-        {"{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}", {"{}"}, {"{\"a\":1}"}},
-    };
-    struct problem p;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct json_grammar *g = compile(cases[i].schema, &p);
-        if (!g) fail_msg("%s: %s", cases[i].schema, p.text);
-        for (int k = 0; k < 6 && cases[i].good[k]; k++)
-            if (!follows(g, cases[i].good[k])) fail_msg("%s refuses %s", cases[i].schema, cases[i].good[k]);
-        for (int k = 0; k < 12 && cases[i].bad[k]; k++)
-            if (follows(g, cases[i].bad[k])) fail_msg("%s takes %s", cases[i].schema, cases[i].bad[k]);
-        json_grammar_free(g);
-    }
-}
-
-static void impossible_schemas_are_refused(void **state)
-{
-    (void)state;
-    static const char *const bad[] = {
-        "{\"enum\":[]}",
-        "{\"type\":\"thing\"}",
-        "{\"type\":5}",
-        "{\"anyOf\":[]}",
-        "{\"anyOf\":[{\"$ref\":\"#\"}]}",
-        "{\"$ref\":\"#\"}",
-        "{\"$ref\":\"#/none\"}",
-        "{\"$ref\":\"http://evil.test/\"}",
-        "{\"pattern\":\"(a+)+\"}",
-        "{\"not\":{}}",
-        "{\"items\":false}",
-        "{\"type\":\"object\",\"required\":[\"a\"]}",
-        "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}",
-        "{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"minItems\":1}",
-        "{\"minItems\":3,\"maxItems\":2,\"type\":\"array\"}",
-        "{\"type\":\"string\",\"minLength\":-1}",
-        "{\"type\":\"number\",\"minimum\":0}",
-        "{\"allOf\":[{},{}]}",
-        "{\"enum\":[{}]}",
-        "{\"properties\":{\"a\":5}}",
-        "{\"type\":\"integer\",\"minimum\":5,\"maximum\":4}"};
-    struct problem p;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct json_grammar *g = compile(bad[i], &p);
-        if (g || p.status != 400) fail_msg("%s: status %d", bad[i], p.status);
-    }
-    /* Too large, in each way. */
-    for (int way = 0; way < 3; way++) {
-        struct buf text;
-        buf_init(&text, 8 << 20);
-        buf_puts(&text, way == 0 ? "{\"enum\":[" : way == 1 ? "{\"properties\":{" : "{\"anyOf\":[");
-        for (int i = 0; i < 100000; i++)
-            buf_printf(&text,
-                       way == 0   ? "%s\"v%d\""
-                       : way == 1 ? "%s\"v%d\":{}"
-                                  : "%s{\"const\":%d}",
-                       i ? "," : "", i);
-        buf_puts(&text, way == 1 ? "}}" : "]}");
-        struct json_grammar *g = compile(buf_cstr(&text), &p);
-        assert_null(g);
-        assert_int_equal(p.status, 400);
-        buf_free(&text);
-    }
-}
-
-/* Whatever bytes are taken at random among those that a machine allows, the end is JSON, and there is always
- * a way on. */
-static void random_walks_end_in_json(void **state)
-{
-    (void)state;
-    static const char *const schemas[] = {
-        "{\"type\":\"object\"}",
-        "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"maxLength\":5},\"n\":{\"type\":"
-        "\"number\"},\"e\":{\"enum\":[\"x\",\"xy\",3,31]},"
-        "\"l\":{\"type\":\"array\",\"items\":{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"integer\"},{\"$"
-        "ref\":\"#\"}]},\"maxItems\":2}},\"required\":[\"n\",\"l\"]}",
-    };
-    struct json_machine *m = malloc(sizeof *m), *scratch = malloc(sizeof *scratch);
-    struct rng rng;
-    struct problem p;
-    rng_seed(&rng, 3);
-    assert_true(m && scratch);
-    for (int walk = 0; walk < 400; walk++) {
-        struct json_grammar *g = compile(schemas[walk % 2], &p);
-        struct buf text;
-        buf_init(&text, 1 << 16);
-        json_machine_init(m, g);
-        while (text.n < 3000 && !(json_machine_can_end(m) && rng_below(&rng, 3) == 0)) {
-            char allowed[256];
-            size_t n = 0;
-            for (int c = 1; c < 128; c++) {
-                char byte = (char)c;
-                if (json_machine_accepts(m, (struct str){&byte, 1}, scratch)) allowed[n++] = byte;
-            }
-            if (n == 0) {
-                assert_true(json_machine_can_end(m));
-                break;
-            }
-            char c = allowed[rng_below(&rng, n)];
-            for (size_t k = 0; k < n; k++) /* closing is rare among so many; nesting must come to an end */
-                if (strchr("\"]}", allowed[k]) && rng_below(&rng, 4) == 0) c = allowed[k];
-            assert_true(json_machine_feed(m, (struct str){&c, 1}));
-            buf_putc(&text, c);
-        }
-        if (text.n < 3000) {
-            struct json_reader r;
-            json_reader_init(&r, buf_view(&text));
-            if (!json_skip(&r) || json_next(&r) != JSON_END) fail_msg("%s", buf_cstr(&text));
-            json_reader_free(&r);
-        }
-        buf_free(&text);
-        json_grammar_free(g);
-    }
-    free(m);
-    free(scratch);
-}
-
 /* ---- prefixes ---- */
 
 /* Ids of a text cut into bytes or as the tokenizer does it. */
@@ -510,9 +329,6 @@ int main(void)
         cmocka_unit_test(loopback_is_known),
         cmocka_unit_test(bodies_are_objects),
         cmocka_unit_test(members_are_checked),
-        cmocka_unit_test(grammars_accept_what_schemas_say),
-        cmocka_unit_test(impossible_schemas_are_refused),
-        cmocka_unit_test(random_walks_end_in_json),
         cmocka_unit_test(kept_tokens_are_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* The machine of json_grammar.h. */
-#include "server/json_grammar.h"
+/* The machine of grammar.h. */
+#include "server/grammar.h"
 
 #include <string.h>
 
@@ -20,6 +20,7 @@ enum phase {
     EXPONENT_DIGITS,
     /* literals */
     IN_LITERAL,
+    IN_NETWORK,
     /* arrays */
     FIRST_ITEM,
     AFTER_ITEM,
@@ -45,20 +46,35 @@ static void copy_stack(struct grammar_stack *to, const struct grammar_stack *fro
     memcpy(to->frames, from->frames, (size_t)from->depth * sizeof *from->frames);
 }
 
-/* A value of the node is to come. False: too deep. */
-static bool push(struct grammar_stack *stack, int node)
+/* Whether a value of the node can be completed above the frames that are there. */
+static bool fits(const struct grammar *g, const struct grammar_stack *stack, int node)
 {
-    if (stack->depth == GRAMMAR_MAX_DEPTH) return false;
-    stack->frames[stack->depth++] = (struct grammar_frame){.node = (uint16_t)node, .phase = START};
+    return stack->depth + g->nodes[node].height <= GRAMMAR_MAX_DEPTH;
+}
+
+/* A value of the node is to come. False: no room. */
+static bool push(const struct grammar *g, struct grammar_stack *stack, int node)
+{
+    if (!fits(g, stack, node)) return false;
+    uint32_t state = g->nodes[node].kind == GRAMMAR_NETWORK ? (uint32_t)g->nodes[node].first : 0;
+    stack->frames[stack->depth++] =
+        (struct grammar_frame){.node = (uint16_t)node, .phase = START, .count = state};
     return true;
 }
 
-void json_machine_init(struct json_machine *m, const struct json_grammar *g)
+/* The frame stands for another node instead of its own. */
+static void become(const struct grammar *g, struct grammar_stack *stack, int node)
+{
+    stack->depth--;
+    push(g, stack, node);
+}
+
+void grammar_machine_init(struct grammar_machine *m, const struct grammar *g)
 {
     m->grammar = g;
     m->n = 1;
     m->stacks[0].depth = m->stacks[0].n_blanks = 0;
-    push(&m->stacks[0], g->root);
+    push(g, &m->stacks[0], g->root);
 }
 
 /* ---- strings, numbers, literals ---- */
@@ -172,7 +188,7 @@ static enum verdict number_feed(bool integer, struct grammar_frame *f, char c)
 
 /* mask: the literals that still fit, first in the low half, behind the last in the high half. count: bytes
  * read. */
-static enum verdict literal_feed(const struct json_grammar *g, const struct grammar_node *n,
+static enum verdict literal_feed(const struct grammar *g, const struct grammar_node *n,
                                  struct grammar_frame *f, char c, bool *ended)
 {
     if (f->phase == START) {
@@ -192,8 +208,8 @@ static enum verdict literal_feed(const struct json_grammar *g, const struct gram
 
 /* ---- arrays and objects ---- */
 
-static enum verdict array_feed(struct grammar_stack *stack, const struct grammar_node *n,
-                               struct grammar_frame *f, char c, bool *ended)
+static enum verdict array_feed(const struct grammar *g, struct grammar_stack *stack,
+                               const struct grammar_node *n, struct grammar_frame *f, char c, bool *ended)
 {
     switch (f->phase) {
     case START:
@@ -205,32 +221,33 @@ static enum verdict array_feed(struct grammar_stack *stack, const struct grammar
         if (n->max == 0) return REJECT;
         f->phase = AFTER_ITEM;
         f->count = 1;
-        return push(stack, n->item) ? AGAIN : REJECT;
+        return push(g, stack, n->item) ? AGAIN : REJECT;
     default:
         if (c == ']') return *ended = true, f->count >= n->min ? ACCEPT : REJECT;
         if (c != ',' || f->count >= n->max) return REJECT;
         f->count++;
-        return push(stack, n->item) ? ACCEPT : REJECT;
+        return push(g, stack, n->item) ? ACCEPT : REJECT;
     }
 }
 
 /* Members that may come when those before `from` have been dealt with. *can_end: none of the rest is
  * required. */
-static uint64_t candidates(const struct json_grammar *g, const struct grammar_node *n, uint32_t from,
-                           bool *can_end)
+static uint64_t candidates(const struct grammar *g, const struct grammar_stack *stack,
+                           const struct grammar_node *n, uint32_t from, bool *can_end)
 {
     uint64_t mask = 0;
     *can_end = true;
     for (uint32_t i = from; i < (uint32_t)n->n && *can_end; i++) {
-        mask |= (uint64_t)1 << i;
-        *can_end = !g->members[n->first + (int)i].required;
+        const struct grammar_member *member = &g->members[n->first + (int)i];
+        if (fits(g, stack, member->node)) mask |= (uint64_t)1 << i;
+        *can_end = !member->required;
     }
     return mask;
 }
 
 /* count: the member next in order. sub: bytes of the key read; the compiler refuses keys of more than 250. */
-static enum verdict key_feed(const struct json_grammar *g, const struct grammar_node *n,
-                             struct grammar_frame *f, char c)
+static enum verdict key_feed(const struct grammar *g, const struct grammar_node *n, struct grammar_frame *f,
+                             char c)
 {
     uint64_t fits = 0;
     for (int i = 0; i < n->n; i++) {
@@ -248,7 +265,7 @@ static enum verdict key_feed(const struct json_grammar *g, const struct grammar_
     return fits ? ACCEPT : REJECT;
 }
 
-static enum verdict object_feed(const struct json_grammar *g, struct grammar_stack *stack,
+static enum verdict object_feed(const struct grammar *g, struct grammar_stack *stack,
                                 const struct grammar_node *n, struct grammar_frame *f, char c, bool *ended)
 {
     bool can_end;
@@ -259,7 +276,7 @@ static enum verdict object_feed(const struct json_grammar *g, struct grammar_sta
         return ACCEPT;
     case FIRST_KEY:
     case NEXT_KEY:
-        f->mask = candidates(g, n, f->count, &can_end);
+        f->mask = candidates(g, stack, n, f->count, &can_end);
         if (c == '}' && f->phase == FIRST_KEY) return *ended = true, can_end ? ACCEPT : REJECT;
         if (c != '"') return REJECT;
         f->phase = IN_KEY;
@@ -269,18 +286,19 @@ static enum verdict object_feed(const struct json_grammar *g, struct grammar_sta
     case COLON:
         if (c != ':') return REJECT;
         f->phase = AFTER_VALUE;
-        return push(stack, g->members[n->first + (int)f->count++].node) ? ACCEPT : REJECT;
+        return push(g, stack, g->members[n->first + (int)f->count++].node) ? ACCEPT : REJECT;
     default:
-        candidates(g, n, f->count, &can_end);
+        f->mask = candidates(g, stack, n, f->count, &can_end);
         if (c == '}') return *ended = true, can_end ? ACCEPT : REJECT;
-        if (c != ',' || f->count >= (uint32_t)n->n) return REJECT;
+        if (c != ',' || f->mask == 0) return REJECT;
         f->phase = NEXT_KEY;
         return ACCEPT;
     }
 }
 
-static enum verdict free_object_feed(struct grammar_stack *stack, const struct grammar_node *n,
-                                     struct grammar_frame *f, char c, bool *ended)
+static enum verdict free_object_feed(const struct grammar *g, struct grammar_stack *stack,
+                                     const struct grammar_node *n, struct grammar_frame *f, char c,
+                                     bool *ended)
 {
     switch (f->phase) {
     case START:
@@ -291,13 +309,13 @@ static enum verdict free_object_feed(struct grammar_stack *stack, const struct g
         if (c == '}') return *ended = true, ACCEPT;
         __attribute__((fallthrough));
     case NEXT_KEY:
-        if (c != '"') return REJECT;
+        if (c != '"' || !fits(g, stack, n->item)) return REJECT;
         f->phase = COLON;
-        return push(stack, NODE_ANY_STRING) ? AGAIN : REJECT;
+        return push(g, stack, NODE_ANY_STRING) ? AGAIN : REJECT;
     case COLON:
         if (c != ':') return REJECT;
         f->phase = AFTER_VALUE;
-        return push(stack, n->item) ? ACCEPT : REJECT;
+        return push(g, stack, n->item) ? ACCEPT : REJECT;
     default:
         if (c == '}') return *ended = true, ACCEPT;
         if (c != ',') return REJECT;
@@ -322,25 +340,55 @@ static int any_node(char c)
 }
 
 /* Blanks stand where people write them: in front of values, keys and closing brackets. */
-static bool takes_blanks(const struct json_grammar *g, const struct grammar_frame *f)
+static bool takes_blanks(const struct grammar *g, const struct grammar_stack *stack,
+                         const struct grammar_frame *f)
 {
     const struct grammar_node *n = &g->nodes[f->node];
     bool can_end = true;
+    if (n->kind == GRAMMAR_NETWORK && !n->json) return false;
     if (f->phase == AFTER_ITEM) return f->count >= n->min;
-    if (f->phase == AFTER_VALUE && n->kind == GRAMMAR_OBJECT) candidates(g, n, f->count, &can_end);
+    if (f->phase == AFTER_VALUE && n->kind == GRAMMAR_OBJECT) candidates(g, stack, n, f->count, &can_end);
     return can_end &&
            (f->phase == START || (f->phase >= FIRST_ITEM && f->phase != IN_KEY && f->phase != COLON));
 }
 
-enum result { DEAD, TAKEN, UNDECIDED /* a choice is on top, and the byte is not taken */ };
+/* ---- networks ---- */
 
-static enum result feed_byte(const struct json_grammar *g, struct grammar_stack *stack, char c)
+static const struct grammar_edge *byte_edge(const struct grammar *g, const struct grammar_state *q, uint8_t c)
+{
+    for (uint32_t i = q->first; i < q->first + q->n_bytes; i++)
+        if (g->edges[i].low <= c && c <= g->edges[i].high) return &g->edges[i];
+    return NULL;
+}
+
+/* Nothing can follow in this network: its frame is of no more use. */
+static bool is_last(const struct grammar_state *q)
+{
+    return q->n_bytes == 0 && q->n_calls == 0;
+}
+
+/* Takes the byte where the network on top has an edge for it. */
+static bool network_feed(const struct grammar *g, struct grammar_stack *stack, uint8_t c)
+{
+    struct grammar_frame *f = &stack->frames[stack->depth - 1];
+    const struct grammar_edge *e = byte_edge(g, &g->states[f->count], c);
+    if (!e || stack->depth + g->states[e->to].height > GRAMMAR_MAX_DEPTH) return false;
+    f->count = e->to;
+    f->phase = IN_NETWORK;
+    if (is_last(&g->states[e->to])) stack->depth--;
+    stack->n_blanks = 0;
+    return true;
+}
+
+enum result { DEAD, TAKEN, UNDECIDED /* a choice or a network is on top, and the byte is not taken */ };
+
+static enum result feed_byte(const struct grammar *g, struct grammar_stack *stack, char c)
 {
     for (;;) {
         if (stack->depth == 0) return DEAD;
         struct grammar_frame *f = &stack->frames[stack->depth - 1];
-        if (is_blank(c) && takes_blanks(g, f)) return ++stack->n_blanks <= GRAMMAR_MAX_BLANKS ? TAKEN : DEAD;
-        if (g->nodes[f->node].kind == GRAMMAR_CHOICE) return UNDECIDED;
+        if (is_blank(c) && takes_blanks(g, stack, f))
+            return ++stack->n_blanks <= GRAMMAR_MAX_BLANKS ? TAKEN : DEAD;
         if (g->nodes[f->node].kind == GRAMMAR_ANY) f->node = (uint16_t)any_node(c);
         const struct grammar_node *n = &g->nodes[f->node];
         enum verdict v = REJECT;
@@ -350,11 +398,12 @@ static enum result feed_byte(const struct json_grammar *g, struct grammar_stack 
         case GRAMMAR_NUMBER:
         case GRAMMAR_INTEGER: v = number_feed(n->kind == GRAMMAR_INTEGER, f, c), ended = v == AGAIN; break;
         case GRAMMAR_LITERALS: v = literal_feed(g, n, f, c, &ended), ended |= v == AGAIN; break;
-        case GRAMMAR_ARRAY: v = array_feed(stack, n, f, c, &ended); break;
+        case GRAMMAR_ARRAY: v = array_feed(g, stack, n, f, c, &ended); break;
         case GRAMMAR_OBJECT: v = object_feed(g, stack, n, f, c, &ended); break;
-        case GRAMMAR_FREE_OBJECT: v = free_object_feed(stack, n, f, c, &ended); break;
-        case GRAMMAR_ANY:
-        case GRAMMAR_CHOICE: break; /* decided above */
+        case GRAMMAR_FREE_OBJECT: v = free_object_feed(g, stack, n, f, c, &ended); break;
+        case GRAMMAR_NETWORK:
+        case GRAMMAR_CHOICE: return UNDECIDED;
+        case GRAMMAR_ANY: break; /* decided above */
         }
         if (v == REJECT || (c == ',' && stack->n_blanks > 0 && n->kind >= GRAMMAR_ARRAY)) return DEAD;
         if (ended) stack->depth--;
@@ -362,59 +411,132 @@ static enum result feed_byte(const struct json_grammar *g, struct grammar_stack 
     }
 }
 
-/* Puts each alternative of the choice on top of stack s into a stack of its own: s and new ones at the end,
- * none of which has taken the byte in work. */
-static void split(struct json_machine *m, int s)
+static bool is_among(const struct grammar_stack *stacks, int n, const struct grammar_stack *stack)
 {
-    struct grammar_stack *stack = &m->stacks[s];
-    const struct grammar_node *n = &m->grammar->nodes[stack->frames[stack->depth - 1].node];
-    const int *alternatives = m->grammar->alternatives + n->first;
-    for (int i = 1; i < n->n && m->n < GRAMMAR_MAX_STACKS; i++) {
-        struct grammar_stack *other = &m->stacks[m->n++];
-        copy_stack(other, stack);
-        other->frames[other->depth - 1].node = (uint16_t)alternatives[i];
-    }
-    stack->frames[stack->depth - 1].node = (uint16_t)alternatives[0];
+    for (int i = 0; i < n; i++)
+        if (stacks[i].depth == stack->depth && stacks[i].n_blanks == stack->n_blanks &&
+            memcmp(stacks[i].frames, stack->frames, (size_t)stack->depth * sizeof *stack->frames) == 0)
+            return true;
+    return false;
 }
 
-bool json_machine_feed(struct json_machine *m, struct str bytes)
+/* The next of the stacks in work, a copy to be changed and then kept by keep_work; NULL: no room. */
+static struct grammar_stack *more_work(struct grammar_scratch *scratch, const struct grammar_stack *from)
+{
+    if (scratch->n_work == GRAMMAR_MAX_WORK) return NULL;
+    copy_stack(&scratch->work[scratch->n_work], from);
+    return &scratch->work[scratch->n_work];
+}
+
+static void keep_work(struct grammar_scratch *scratch)
+{
+    scratch->n_work += !is_among(scratch->work, scratch->n_work, &scratch->work[scratch->n_work]);
+}
+
+static void choose_each(const struct grammar *g, struct grammar_scratch *scratch,
+                        const struct grammar_stack *from)
+{
+    const struct grammar_node *n = &g->nodes[from->frames[from->depth - 1].node];
+    for (int i = 0; i < n->n; i++) {
+        struct grammar_stack *other = more_work(scratch, from);
+        int node = g->alternatives[n->first + i];
+        if (!other) return;
+        if (other->depth - 1 + g->nodes[node].height > GRAMMAR_MAX_DEPTH) continue;
+        become(g, other, node);
+        keep_work(scratch);
+    }
+}
+
+/* What the network on top can do without the byte: call a node, or end. A frame that only waits for the end
+ * of its last call is left out, so that rules which end in themselves need no room. */
+static void call_each(const struct grammar *g, struct grammar_scratch *scratch,
+                      const struct grammar_stack *from)
+{
+    const struct grammar_state *q = &g->states[from->frames[from->depth - 1].count];
+    if (q->accepts) {
+        struct grammar_stack *other = more_work(scratch, from);
+        if (!other) return;
+        other->depth--;
+        keep_work(scratch);
+    }
+    for (uint32_t i = q->first + q->n_bytes; i < q->first + q->n_bytes + q->n_calls; i++) {
+        const struct grammar_edge *e = &g->edges[i];
+        struct grammar_stack *other = more_work(scratch, from);
+        if (!other) return;
+        struct grammar_frame *f = &other->frames[other->depth - 1];
+        if (other->depth + g->states[e->to].height > GRAMMAR_MAX_DEPTH) continue;
+        f->count = e->to;
+        f->phase = IN_NETWORK;
+        if (is_last(&g->states[e->to])) other->depth--;
+        if (push(g, other, e->node)) keep_work(scratch);
+    }
+}
+
+/* Adds what the stack becomes by the byte to the machine's next stacks. */
+static void advance(const struct grammar *g, struct grammar_scratch *scratch,
+                    const struct grammar_stack *stack, char c, int *n_next)
+{
+    scratch->n_work = 0;
+    if (more_work(scratch, stack)) keep_work(scratch);
+    for (int i = 0; i < scratch->n_work && *n_next < GRAMMAR_MAX_STACKS; i++) {
+        struct grammar_stack *to = &scratch->next[*n_next];
+        copy_stack(to, &scratch->work[i]);
+        enum result r = feed_byte(g, to, c);
+        if (r == UNDECIDED) {
+            const struct grammar_node *n = &g->nodes[to->frames[to->depth - 1].node];
+            if (n->kind == GRAMMAR_CHOICE) {
+                choose_each(g, scratch, to);
+                continue;
+            }
+            call_each(g, scratch, to);
+            r = network_feed(g, to, (uint8_t)c) ? TAKEN : DEAD;
+        }
+        *n_next += r == TAKEN && !is_among(scratch->next, *n_next, to);
+    }
+}
+
+bool grammar_machine_feed(struct grammar_machine *m, struct str bytes, struct grammar_scratch *scratch)
 {
     for (size_t i = 0; i < bytes.n; i++) {
-        enum result results[GRAMMAR_MAX_STACKS];
-        for (int s = 0; s < m->n; s++)
-            while ((results[s] = feed_byte(m->grammar, &m->stacks[s], bytes.p[i])) == UNDECIDED) split(m, s);
-        int kept = 0;
-        for (int s = 0; s < m->n; s++) {
-            if (results[s] == DEAD) continue;
-            if (kept != s) copy_stack(&m->stacks[kept], &m->stacks[s]);
-            kept++;
-        }
-        m->n = kept;
-        if (kept == 0) return false;
+        int n = 0;
+        for (int s = 0; s < m->n; s++) advance(m->grammar, scratch, &m->stacks[s], bytes.p[i], &n);
+        for (int s = 0; s < n; s++) copy_stack(&m->stacks[s], &scratch->next[s]);
+        m->n = n;
+        if (n == 0) return false;
     }
     return true;
 }
 
-bool json_machine_accepts(const struct json_machine *m, struct str bytes, struct json_machine *scratch)
+bool grammar_machine_accepts(const struct grammar_machine *m, struct str bytes,
+                             struct grammar_scratch *scratch)
 {
-    scratch->grammar = m->grammar;
-    scratch->n = m->n;
-    for (int s = 0; s < m->n; s++) copy_stack(&scratch->stacks[s], &m->stacks[s]);
-    return json_machine_feed(scratch, bytes);
+    struct grammar_machine *copy = &scratch->machine;
+    copy->grammar = m->grammar;
+    copy->n = m->n;
+    for (int s = 0; s < m->n; s++) copy_stack(&copy->stacks[s], &m->stacks[s]);
+    return grammar_machine_feed(copy, bytes, scratch);
 }
 
-bool json_machine_can_end(const struct json_machine *m)
+static bool frame_can_end(const struct grammar *g, const struct grammar_frame *f)
+{
+    const struct grammar_node *n = &g->nodes[f->node];
+    switch (n->kind) {
+    case GRAMMAR_NUMBER:
+    case GRAMMAR_INTEGER: return number_can_end(f);
+    case GRAMMAR_LITERALS: return f->phase == IN_LITERAL && g->literals[(uint32_t)f->mask].n == f->count;
+    case GRAMMAR_NETWORK: return g->states[f->count].ends;
+    case GRAMMAR_CHOICE: return n->nullable;
+    default: return false;
+    }
+}
+
+bool grammar_machine_can_end(const struct grammar_machine *m)
 {
     for (int s = 0; s < m->n; s++) {
         const struct grammar_stack *stack = &m->stacks[s];
-        if (stack->depth == 0) return true;
-        if (stack->depth > 1) continue;
-        const struct grammar_frame *f = &stack->frames[0];
-        const struct grammar_node *n = &m->grammar->nodes[f->node];
-        if ((n->kind == GRAMMAR_NUMBER || n->kind == GRAMMAR_INTEGER) && number_can_end(f)) return true;
-        if (n->kind == GRAMMAR_LITERALS && f->phase == IN_LITERAL &&
-            m->grammar->literals[(uint32_t)f->mask].n == f->count)
-            return true;
+        int i = 0;
+        while (i < stack->depth && frame_can_end(m->grammar, &stack->frames[i])) i++;
+        if (i == stack->depth) return true;
     }
     return false;
 }
