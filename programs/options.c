@@ -68,14 +68,18 @@ const struct option_row option_rows[] = {
      "keep no conversations"},
     {"name", 0, "NAME", OPTION_TEXT, FIELD(model_name), 0, 0, NULL, ON(SERVE),
      "how the model is called in answers (default: the name of its file)"},
+    {"load-wait", 0, "SECONDS", OPTION_INT, FIELD(load_wait_s), 1, 86400, "120", ON(SERVE),
+     "with several models: how long a request waits for its model to be loaded"},
     {"api-keys", 0, "FILE", OPTION_TEXT, FIELD(api_keys), 0, 0, NULL, ON(SERVE),
      "ask for a key: lines that begin with the SHA-256 of one, as sha256sum prints it; FATHOM_API_KEY adds one by itself"},
     {"allow-host", 0, "LIST", OPTION_TEXT, FIELD(allow_host), 0, 0, NULL, ON(SERVE),
      "names, separated by commas, that the server also answers to, beside localhost and its address"},
     {"allow-origin", 0, "LIST", OPTION_TEXT, FIELD(allow_origin), 0, 0, NULL, ON(SERVE),
      "web origins, such as https://chat.example, whose pages may use the server"},
+    {"config", 0, "FILE", OPTION_TEXT, FIELD(config), 0, 0, NULL, ON(SERVE),
+     "read options from this file, by their names, and tables of several models; what the command line says goes before"},
     {"check", 0, NULL, OPTION_FLAG, FIELD(check), 0, 0, NULL, ON(SERVE),
-     "open the model, print the routes and limits, and exit"},
+     "check models and configuration, print them with the routes and limits, and exit"},
 
     {"special", 0, NULL, OPTION_FLAG, FIELD(special), 0, 0, NULL, ON(TOKENIZE),
      "read and print control tokens such as <|im_start|>; else they are plain text, and dropped by --decode"},
@@ -264,6 +268,22 @@ static int value_error(const struct option_row *row, const char *text, struct er
     }
 }
 
+const struct option_row *option_row_find(const char *name, const struct command *c)
+{
+    unsigned command = 1u << (c - commands);
+    for (int i = 0; i < n_option_rows; i++)
+        if ((option_rows[i].commands & command) && strcmp(option_rows[i].name, name) == 0)
+            return &option_rows[i];
+    return NULL;
+}
+
+int option_set(struct options *o, const struct option_row *row, const char *text, struct error *err)
+{
+    if (!option_store(o, row, text)) return value_error(row, text, err);
+    o->given[(row - option_rows) / 64] |= (uint64_t)1 << ((row - option_rows) % 64);
+    return STATUS_OK;
+}
+
 /* What getopt_long reads, made from the rows of one command. */
 struct getopt_tables {
     struct option longs[MAX_ROWS + 1];
@@ -357,8 +377,8 @@ int options_parse(struct options *o, const struct command *c, int argc, char **a
         if (value == ':')
             return error_set(err, STATUS_RANGE, "--%s needs a value: --%s %s", row->name, row->name,
                              row->arg);
-        if (!option_store(o, row, optarg)) return value_error(row, optarg, err);
-        o->given[(row - option_rows) / 64] |= (uint64_t)1 << ((row - option_rows) % 64);
+        int rc = option_set(o, row, optarg, err);
+        if (rc != STATUS_OK) return rc;
     }
     return o->help ? STATUS_OK : args_take(o, c, argc - optind, argv + optind, err);
 }

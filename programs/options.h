@@ -19,7 +19,7 @@ struct options {
     const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims,
         *effort, *tokenizer, *held_out, *from, *as, *host, *api_keys, *allow_host, *allow_origin, *model_name, *keep, *store;
     int max_tokens, top_k, n_ctx, n_threads, n_prompt, n_decode, n_depth, n_repeats, n_layers, n_draft,
-        n_rewind, n_vocab, n_epochs, fim_percent, limit, port, n_slots;
+        n_rewind, n_vocab, n_epochs, fim_percent, limit, port, n_slots, load_wait_s;
     double temperature, top_p, min_p, rate;
     uint64_t seed, ram_bytes, keep_bytes;
     bool raw, no_think, think, special, spell, stepwise, json, machine, profile, check, no_store, help;
@@ -50,6 +50,10 @@ extern const int n_option_rows;
 /* Fills o from argv[1..] of command c (argv[0] is the command's name). A mistake is STATUS_RANGE with a
  * sentence that names the nearest spelling or the allowed range. Not thread-safe: getopt_long keeps state. */
 int options_parse(struct options *o, const struct command *c, int argc, char **argv, struct error *err);
+/* The row of a command by its long spelling; NULL: it knows none. */
+const struct option_row *option_row_find(const char *name, const struct command *c);
+/* Stores a value as the command line would. STATUS_RANGE says what is wrong with it. */
+int option_set(struct options *o, const struct option_row *row, const char *text, struct error *err);
 /* The option whose value lives at `field` was given: OPTION_GIVEN(o, seed). */
 bool options_given(const struct options *o, size_t field);
 #define OPTION_GIVEN(o, member) options_given((o), offsetof(struct options, member))

@@ -9,15 +9,14 @@
 #include "server/server.h"
 #include "term/term.h"
 #include "say.h"
-#include "serve_models.h"
+#include "serve_config.h"
 #include "serve_store.h"
 #include "version.h"
 
 enum { LIST_MAX = 4096, KEY_FILE_MAX = 1 << 20 };
 
 struct serving {
-    struct serve_model models[SERVE_MAX_MODELS];
-    int n_models;
+    struct serve_config config;
     struct guard guard;
     struct buf keys;
     struct store *store;
@@ -55,16 +54,31 @@ static int guard_init(struct serving *s, const struct options *o, struct error *
     return rc;
 }
 
-static void check_print(const struct serving *s, const struct options *o)
+static void check_models(const struct serve_config *c)
 {
-    const struct serve_model *m = &s->models[0];
-    const struct memory_plan *p = &m->plan;
+    uint64_t together = 0;
+    for (const struct serve_model *m = c->models; m < c->models + c->n_models; m++) {
+        const struct memory_plan *p = &m->plan;
+        printf("model      %s\n           format %s, %d slots of %d tokens, %.1f MB each, %.1f MB in all\n",
+               m->name, m->format ? chat_format_name(m->format) : "none: text completion only", p->n_sessions,
+               p->n_ctx, (double)p->state_bytes / 1e6, (double)p->total_bytes / 1e6);
+        for (int i = 0; i < m->n_aliases; i++)
+            printf("%s%s%s", i ? ", " : "           also ", m->aliases[i], i + 1 < m->n_aliases ? "" : "\n");
+        together += p->total_bytes;
+    }
+    printf("memory     %.1f MB of %.1f MB (%s)%s\n", (double)together / 1e6, (double)c->ram_bytes / 1e6,
+           c->ram_source,
+           together > c->ram_bytes ? ": not all at a time; the one that was not used for longest leaves"
+                                   : "");
+}
+
+static void check_print(const struct serving *s)
+{
+    const struct options *o = &s->config.o;
     const char *method, *path, *summary;
-    printf("model      %s\nformat     %s\nlisten     %s port %d\nkeys       %d\n", m->name,
-           chat_format_name(m->format), o->host, o->port, s->guard.n_keys);
-    printf("slots      %d of %d tokens, %.1f MB each\nmemory     %.1f MB of %.1f MB (%s)\n\n", p->n_sessions,
-           p->n_ctx, (double)p->state_bytes / 1e6, (double)p->total_bytes / 1e6,
-           (double)p->budget_bytes / 1e6, p->budget_source);
+    printf("listen     %s port %d\nkeys       %d\n", o->host, o->port, s->guard.n_keys);
+    check_models(&s->config);
+    printf("\n");
     for (int i = 0; server_route(i, &method, &path, &summary); i++)
         printf("%-5s %-26s %s\n", method, path, summary);
     printf("\n");
@@ -95,9 +109,31 @@ static void run_until_signal(struct server *server, const sigset_t *signals)
         if (sigtimedwait(signals, NULL, &tick) > 0) return;
 }
 
-static int serve(struct serving *s, const struct options *o, struct error *err)
+/* What is served, and where. */
+static void say_ready(struct serving *s, int port)
+{
+    const struct options *o = &s->config.o;
+    const struct serve_model *m = &s->config.models[0];
+    bool v6 = strchr(o->host, ':'), one = s->config.n_models == 1;
+    if (one && !m->format)
+        say(&s->err, SGR_WARNING, "fathom serve: %s has no chat format; only /v1/completions will answer",
+            m->name);
+    fprintf(stderr, "fathom serve: ");
+    if (one)
+        fprintf(stderr, "%s", m->name);
+    else
+        fprintf(stderr, "%d models", s->config.n_models);
+    fprintf(stderr, " on http://%s%s%s:%d, ", v6 ? "[" : "", o->host, v6 ? "]" : "", port);
+    if (one)
+        fprintf(stderr, "%d slots of %d tokens\n", m->o.n_slots, engine_plan(m->runtime.engine)->n_ctx);
+    else
+        fprintf(stderr, "loaded when they are asked for\n");
+}
+
+static int serve(struct serving *s, struct error *err)
 {
     struct server *server = NULL;
+    struct serve_config *c = &s->config;
     struct model_source sources[SERVE_MAX_MODELS];
     sigset_t signals;
     /* Every thread from here on leaves these signals to the one that waits for them. */
@@ -106,36 +142,23 @@ static int serve(struct serving *s, const struct options *o, struct error *err)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    for (int i = 0; i < s->n_models; i++) sources[i] = serve_model_source(&s->models[i]);
-    const struct server_options so = {.address = o->host,
-                                      .port = o->port,
+    for (int i = 0; i < c->n_models; i++) sources[i] = serve_model_source(&c->models[i]);
+    const struct server_options so = {.address = c->o.host,
+                                      .port = c->o.port,
                                       .models = sources,
-                                      .n_models = s->n_models,
+                                      .n_models = c->n_models,
+                                      .ram_bytes = c->ram_bytes,
+                                      .load_wait_s = c->o.load_wait_s,
                                       .guard = &s->guard,
                                       .store = s->store,
                                       .version = fathom_version,
                                       .log = log_line};
     int rc = server_open(&server, &so, err);
     if (rc != STATUS_OK) return rc;
-    const struct serve_model *m = &s->models[0];
-    if (!m->format)
-        say(&s->err, SGR_WARNING, "fathom serve: %s has no chat format; only /v1/completions will answer",
-            m->name);
-    bool v6 = strchr(o->host, ':');
-    fprintf(stderr, "fathom serve: %s on http://%s%s%s:%d, %d slots of %d tokens\n", m->name, v6 ? "[" : "",
-            o->host, v6 ? "]" : "", server_port(server), o->n_slots, engine_plan(m->runtime.engine)->n_ctx);
+    say_ready(s, server_port(server));
     run_until_signal(server, &signals);
     server_close(server);
     return STATUS_OK;
-}
-
-static int models_init(struct serving *s, const struct options *o, struct error *err)
-{
-    s->n_models = 1;
-    s->models[0].o = *o;
-    int rc = serve_model_name(&s->models[0], err);
-    if (rc == STATUS_OK && o->check) rc = serve_model_measure(&s->models[0], err);
-    return rc;
 }
 
 int cmd_serve(const struct options *o, struct error *err)
@@ -144,15 +167,17 @@ int cmd_serve(const struct options *o, struct error *err)
     if (!s) return exit_code(error_set(err, STATUS_NOMEM, "no memory"));
     buf_init(&s->keys, KEY_FILE_MAX);
     term_init(&s->err, STDIN_FILENO, STDERR_FILENO);
-    int rc = guard_init(s, o, err);
-    if (rc == STATUS_OK) rc = models_init(s, o, err);
+    int rc = serve_config_read(&s->config, o, err);
+    if (rc == STATUS_OK) rc = guard_init(s, &s->config.o, err);
+    if (rc == STATUS_OK) rc = serve_config_settle(&s->config, err);
     if (rc == STATUS_OK && o->check)
-        check_print(s, o);
-    else if (rc == STATUS_OK && (rc = serve_store_open(&s->store, o, &s->err, err)) == STATUS_OK)
-        rc = serve(s, o, err);
+        check_print(s);
+    else if (rc == STATUS_OK && (rc = serve_store_open(&s->store, &s->config.o, &s->err, err)) == STATUS_OK)
+        rc = serve(s, err);
     store_close(s->store);
     guard_free(&s->guard);
     buf_free(&s->keys);
+    serve_config_free(&s->config);
     free(s);
     return exit_code(rc);
 }

@@ -10,6 +10,7 @@ enum { SERVE_MAX_MODELS = 32, SERVE_NAME_BYTES = 160, SERVE_MAX_ALIASES = 32 };
 
 struct serve_model {
     char name[SERVE_NAME_BYTES]; /* how it is called in answers */
+    int line;                    /* of the configuration, where its table begins; 0: there is none */
     struct options o;            /* of the command line, and what its table says otherwise */
     const char *aliases[SERVE_MAX_ALIASES];
     int n_aliases;

@@ -25,7 +25,6 @@ const struct limit_row limit_rows[] = {
     {"connections", LIMIT_CONNECTIONS, "open at a time"},
     {"idle", LIMIT_IDLE_S, "seconds without a byte before a connection is closed"},
     {"drain", LIMIT_DRAIN_S, "seconds that answers have to end after SIGTERM"},
-    {"load", LIMIT_LOAD_S, "seconds that a request waits for its model to be loaded"},
     {"wrong keys", LIMIT_WRONG_KEYS, "offered by one address at once; beyond it: 429"},
     {"wrong key wait", LIMIT_WRONG_KEY_S, "seconds until an address may offer one more"},
     {"conversations", STORE_MAX_CONVERSATIONS, "kept for a key"},

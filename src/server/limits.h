@@ -20,7 +20,6 @@ enum {
     LIMIT_CONNECTIONS = 1000,
     LIMIT_IDLE_S = 60,
     LIMIT_DRAIN_S = 30,
-    LIMIT_LOAD_S = 120,
     LIMIT_WRONG_KEYS = 20,
     LIMIT_WRONG_KEY_S = 3,
 };

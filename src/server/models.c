@@ -267,7 +267,7 @@ bool models_take(struct models *ms, struct served *m, struct exchange *x, struct
         problem_set(p, 429, "rate_limit_exceeded", NULL,
                     "%d requests wait for this model to be loaded; try again later", m->n_waiting);
     } else {
-        *w = (struct waiting){.x = x, .m = m, .until_s = now_s() + LIMIT_LOAD_S};
+        *w = (struct waiting){.x = x, .m = m, .until_s = now_s() + ms->o->load_wait_s};
         exchange_hold(x);
         m->n_waiting++;
         *ms->last = w;

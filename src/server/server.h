@@ -39,6 +39,7 @@ struct server_options {
     const struct model_source *models; /* a single one is loaded at once, several when they are asked for */
     int n_models;                      /* at least 1 */
     uint64_t ram_bytes;                /* that loaded models may take together; 0: any */
+    int load_wait_s;                   /* that a request waits for its model to be loaded */
     const struct guard *guard;
     struct store *store; /* conversations of the page; NULL: none are kept */
     const char *version;

@@ -18,7 +18,7 @@ class Server:
     """A running server; the same one serves most cases."""
 
     def __init__(self, *args, model=GGUF, env=None, program=None):
-        self.process = subprocess.Popen([*EMULATOR, program or FATHOM, "serve", "-m", model, "--port", "0", *map(str, args)],
+        self.process = subprocess.Popen([*EMULATOR, program or FATHOM, "serve", *(["-m", model] if model else []), "--port", "0", *map(str, args)],
                                         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
         self.log = []
         self.port = None
