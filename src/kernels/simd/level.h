@@ -21,4 +21,9 @@
  * the shuffles that decoding is made of. */
 #define IN_MEMORY(x) __asm__("" : "+m"(x))
 
+INLINE int at_most(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 #endif

@@ -116,6 +116,8 @@ INLINE void store_rounded(int8_t *q, int32_t sums[4], const lanes a[4], int n)
 }
 
 #include "kernels/simd/packed.inc"
+#include "kernels/simd/e8m0.inc"
+#include "kernels/simd/index.inc"
 
 static void peak_int8(int32_t *sum, const uint8_t *a, const int8_t *b, int n)
 {
@@ -129,5 +131,6 @@ static void peak_int8(int32_t *sum, const uint8_t *a, const int8_t *b, int n)
 void kernels_fill_vnni(struct kernels *k)
 {
     fill_packed(k);
+    k->index_scores = index_scores;
     k->peak_int8 = peak_int8;
 }
