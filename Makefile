@@ -19,7 +19,7 @@ build: ## install what is missing and build everything
 	@$(setup) packages build test
 	@$(setup) build plain
 
-run: ## build, fetch the default model if needed, and talk to it
+run: ## build, and talk to the model that ships
 	@$(setup) packages build
 	@$(setup) build plain fathom
 	@build/fathom run $(if $(MODEL),-m '$(MODEL)') $(ARGS)

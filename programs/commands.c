@@ -12,9 +12,9 @@ const struct command commands[N_COMMANDS] = {
         "The model is fetched on first use.\n"
         "In a conversation: Ctrl-C stops the answer, Ctrl-D leaves, /help lists the commands.\n",
         "fathom run # a conversation\n"
-        "fathom run -p \"Why is the sky blue?\" # one answer\n"
+        "fathom run -p \"write a function that reverses a string\" # one answer\n"
         "fathom run -m coder -f parse.c -p \"Find the bug.\" # with a file\n"
-        "git diff | fathom run -s \"Write a commit message.\" # from a pipe\n",
+        "git diff | fathom run -m coder -s \"Write a commit message.\" # from a pipe\n",
         cmd_run},
     [COMMAND_SERVE] = {"serve", "", 0, 0, "answer over HTTP, by the APIs that clients speak",
         "Serves the OpenAI, Anthropic and DeepSeek APIs with one model, several answers at a time. Listens on this machine "

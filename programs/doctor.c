@@ -83,7 +83,7 @@ static void show_models(void)
     struct buf path;
     struct error err;
     struct statvfs fs;
-    bool present = false;
+    bool present = false, measured = false;
     buf_init(&path, 4096);
     if (cache_path(&path, "models", &err) != STATUS_OK || folder_make(buf_cstr(&path), &err) != STATUS_OK) {
         printf("models      no folder: %s\n", err.text);
@@ -96,8 +96,12 @@ static void show_models(void)
     for (int i = 0; i < n_model_rows; i++) {
         buf_clear(&path);
         if (model_row_path(&path, &model_rows[i], &present, &err) != STATUS_OK) continue;
-        printf("            %-8s %s\n", model_rows[i].name, present ? "here" : "not fetched yet");
-        if (i == 0 && present) show_disk_speed(buf_cstr(&path));
+        bool ships = !model_rows[i].package;
+        printf("            %-8s %s\n", model_rows[i].name,
+               present ? "here"
+               : ships ? "missing: it comes with the program"
+                       : "not fetched yet");
+        if (present && !ships && !measured) show_disk_speed(buf_cstr(&path)), measured = true;
     }
     buf_free(&path);
 }

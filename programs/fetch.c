@@ -377,8 +377,9 @@ static int models_list(struct error *err)
         buf_clear(&path);
         rc = model_row_path(&path, row, &present, err);
         if (rc != STATUS_OK) break;
-        printf("%-9s %s, %.0f MB, %s\n%-9s %s\n", row->name, row->title, (double)row->bytes / 1e6,
-               row->licence, "", present ? buf_cstr(&path) : "not here yet");
+        printf("%-9s %s, ", row->name, row->title);
+        if (row->bytes > 0) printf("%.0f MB, ", (double)row->bytes / 1e6);
+        printf("%s\n%-9s %s\n", row->licence, "", present ? buf_cstr(&path) : "not here yet");
     }
     buf_free(&path);
     return rc;

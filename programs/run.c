@@ -9,7 +9,7 @@
 enum { PROMPT_MAX = 64 << 20 };
 
 /* Asked when there is neither a prompt nor anyone to type one. */
-static const char built_in_question[] = "What is the capital of France?";
+static const char built_in_question[] = "write a function that returns the n-th Fibonacci number";
 
 /* The prompt's text from -f, -p and standard input. *is_built_in: nobody gave one. */
 static int prompt_read(struct buf *prompt, const struct options *o, bool *is_built_in, struct error *err)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The correctness figures against implementations nobody here wrote: logits and token ids of the real default model, logits
+# The correctness figures against implementations nobody here wrote: logits and token ids of the real SmolLM2, logits
 # of random DeepSeek V4 models.
 # Fetches what it needs; says SKIP for what is absent. Exits 1 when a figure misses its bound.
 set -u
@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/fathom
 failed=0
 
-model=$(build/fathom fetch default) || exit 1
+model=$(build/fathom fetch smollm2) || exit 1
 for python in python3 /usr/bin/python3; do
     $python -c 'import numpy' 2>/dev/null && break
 done

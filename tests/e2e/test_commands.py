@@ -266,7 +266,7 @@ def prompts_come_from_everywhere(folder):
                run("run", *options, stdin=b"hello world").stdout, run("run", *options, "-f", "-", stdin=b"hello world").stdout}
     assert len(outputs) == 1, outputs
     built_in = run("run", *options)
-    assert b"?" in built_in.stderr and len(built_in.stdout) > 1
+    assert b"asking: " in built_in.stderr and len(built_in.stdout) > 1
 
 
 def raw_continues_the_text(folder):

@@ -50,7 +50,7 @@ def jobs():
     layers = [Job(f"V4 layers {n}", ("deepseek4", n)) for n in (2, 4)]
     release = [Job(f"V4 release layers {n}", ("release", n), engines=ALONE) for n in (2, 4)]
     deep = [Job("V4 release at 131072", ("release", 2), engines=ALONE, options=["--depth", "131072"], repeat=1, decode=32)]
-    return [*dense, Job("default model", ("default",)), *one, *avx2, *layers, *release, *deep]
+    return [*dense, Job("SmolLM2", ("smollm2",)), *one, *avx2, *layers, *release, *deep]
 
 
 def run(*args):
@@ -79,9 +79,8 @@ class Bench:
     def model(self, job):
         """Its path; written when it is not there."""
         kind = job.model[0]
-        if kind == "default":
-            run(self.a.fathom, "fetch", "default")
-            return "default"
+        if kind == "smollm2":
+            return run(self.a.fathom, "fetch", "smollm2").strip()
         FOLDER.mkdir(parents=True, exist_ok=True)
         path = FOLDER / ("-".join(map(str, job.model)) + ("" if kind == "release" else ".gguf"))
         if path.exists():
@@ -108,8 +107,7 @@ class Bench:
         return out
 
     def llama(self, job, path):
-        file = self.default_path() if path == "default" else path
-        out = json.loads(run(sys.executable, here / "llama_cpp_bench.py", file, "-p", job.prefill, "-n", job.decode, "-r", job.repeat,
+        out = json.loads(run(sys.executable, here / "llama_cpp_bench.py", path, "-p", job.prefill, "-n", job.decode, "-r", job.repeat,
                              "-t", job.threads))
         for phase in ("prefill", "decode"):
             out[phase] = {"samples": [(s["tokens_per_s"], s["others"] + s["steal"]) for s in out[phase]]}
@@ -117,19 +115,12 @@ class Bench:
 
     def ik_llama(self, job, path):
         gauge = noise.Noise(lambda: sum(os.times()[2:4]))
-        text = run(self.ik, "-m", self.default_path() if path == "default" else path, "-t", job.threads, "-p", job.prefill,
+        text = run(self.ik, "-m", path, "-t", job.threads, "-p", job.prefill,
                    "-n", job.decode, "-r", job.repeat, "-rtr", 1, "-o", "json")
         share, out = sum(gauge.shares()), {}
         for test in json.loads(text[text.index("["):]):
             out["prefill" if test["n_prompt"] else "decode"] = {"samples": [(x, share) for x in test["samples_ts"]]}
         return out
-
-    def default_path(self):
-        """Where the default model lies: `fathom inspect` says so."""
-        for line in run(self.a.fathom, "inspect").splitlines():
-            if line.startswith("model "):
-                return line.split(maxsplit=1)[1]
-        sys.exit("the default model is not at hand")
 
     def once(self, engine, job, path):
         """A run whose samples are quiet, or the last of several; says how noisy it was."""
@@ -188,10 +179,9 @@ class Bench:
 
     def agreement(self, path):
         """Correlation of the two programs' logits after a short prompt: both read the same model."""
-        file = self.default_path() if path == "default" else path
-        theirs = [float(x) for x in run(sys.executable, here / "llama_cpp_bench.py", file, "--logits", PROMPT).split()]
+        theirs = [float(x) for x in run(sys.executable, here / "llama_cpp_bench.py", path, "--logits", PROMPT).split()]
         with tempfile.TemporaryDirectory() as d:
-            run(self.a.fathom, "logits", "-m", file, "--ids", PROMPT, "-o", f"{d}/logits.safetensors")
+            run(self.a.fathom, "logits", "-m", path, "--ids", PROMPT, "-o", f"{d}/logits.safetensors")
             data = pathlib.Path(f"{d}/logits.safetensors").read_bytes()
         (n,) = struct.unpack("<Q", data[:8])
         tensor = json.loads(data[8:8 + n])["logits"]

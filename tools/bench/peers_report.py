@@ -90,7 +90,7 @@ def rows(results):
         simple(f"dense 1.2B {kind}", f"dense {kind}")
     layers("V4 layer, MXFP4 and Q8_0", "V4 layers")
     layers("V4 layer as released, FP4 and FP8", "V4 release layers")
-    simple("default model", "default model")
+    simple("SmolLM2 135M Q4_1", "SmolLM2")
     for kind in FORMATS:
         simple(f"dense 1.2B {kind}, AVX2", f"dense {kind}, AVX2")
         simple(f"dense 1.2B {kind}, one thread", f"dense {kind}, one thread")

@@ -110,7 +110,7 @@ def compare(a, golden, contract):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--fathom", default=here / "../../build/fathom")
-    p.add_argument("--model", default="default")
+    p.add_argument("--model", default="smollm2")
     p.add_argument("--full", type=pathlib.Path)
     a = p.parse_args()
     golden = read_safetensors(GOLDEN)
