@@ -101,7 +101,8 @@ void handle_web(struct server *s, struct exchange *x)
     exchange_add_header(
         x, "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+        "trusted-types 'none'");
     exchange_add_header(x, "Referrer-Policy", "no-referrer");
     exchange_add_header(x, "Cross-Origin-Opener-Policy", "same-origin");
     exchange_add_header(x, "Cache-Control", "no-cache");

@@ -156,7 +156,7 @@ def web_page(folder):
         raise Skip("the Python package playwright is absent; make check-clients installs it")
     if not shutil.which("chromium"):
         raise Skip("chromium is absent; make check-clients installs it")
-    server = Server(folder, [("MARKDOWN", MARKDOWN), ("HOSTILE", HOSTILE), ("LONG", "Long.</think>" + "word after word " * 2000)], delay_us=300)
+    server = Server(folder, [("MARKDOWN", MARKDOWN), ("HOSTILE", HOSTILE), ("LONG", "Long.</think>" + "word after word " * 20000)], delay_us=300)
     try:
         pictures = os.environ.get("FATHOM_PICTURES")
         text = run([PYTHON, HERE / "page_client.py", server.port, *([pictures] if pictures else [])], folder)

@@ -362,7 +362,8 @@ def term_lets_answers_end_and_a_second_one_does_not(folder):
 
 def the_page_comes_from_the_program_alone(folder):
     s = server()
-    for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"), ("/markdown.js", "text/javascript"), ("/style.css", "text/css"), ("/icon.svg", "image/svg")):
+    for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"), ("/markdown.js", "text/javascript"), ("/api.js", "text/javascript"),
+                       ("/conversations.js", "text/javascript"), ("/view.js", "text/javascript"), ("/style.css", "text/css"), ("/icon.svg", "image/svg")):
         status, headers, text = s.request("GET", path)
         assert status == 200 and headers["Content-Type"].startswith(kind) and len(text) > 100, path
         assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"

@@ -1,315 +1,403 @@
-// The chat page: conversations, streaming, settings. Everything is kept in this browser; nothing is loaded from elsewhere.
-import {show} from "./markdown.js";
+// The chat page: what is open, what is being answered, settings, keys.
+import {call, events, getKey, request, setKey} from "./api.js";
+import * as store from "./conversations.js";
+import {button, closeMenus, drawList, drawTurn, editTurn, element, fit, updateTurn} from "./view.js";
 
 const $ = (id) => document.getElementById(id);
-const SETTINGS = ["system", "temperature", "top_p", "max_tokens"];
-const store = {
+const NUMBERS = ["temperature", "top_p", "max_tokens"], SETTINGS = ["system", ...NUMBERS, "think", "model"];
+const local = {
     get(key, otherwise) { try { return JSON.parse(localStorage.getItem(key)) ?? otherwise; } catch { return otherwise; } },
-    set(key, value) { try { localStorage.setItem(key, JSON.stringify(value)); } catch { status("This browser keeps nothing: its storage is full or off."); } },
+    set(key, value) { try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* a browser that keeps nothing still works */ } },
 };
 
-let conversations = store.get("conversations", []);
-let current = null;      // {id, title, messages: [{role, content, reasoning}]}
-let running = null;      // AbortController of the answer in work
-let context = 0;         // tokens the model can hold
+let conversations = [], current = null;
+let models = [];             // as /v1/models lists them
+const shown = new Map();     // turn -> its node
 
-// ---- conversations ----
+// ---- what is on the screen ----
 
-function save() {
-    conversations = conversations.filter((c) => c.messages.length);
-    store.set("conversations", conversations.slice(0, 200));
-    listConversations();
-}
-
-function start() {
-    stop();
-    current = {id: crypto.randomUUID?.() ?? String(Date.now()), title: "New conversation", messages: []};
-    conversations.unshift(current);
-    redraw();
-    listConversations();
-    $("input").focus();
-}
-
-function listConversations() {
-    const ul = $("conversations");
-    ul.replaceChildren();
-    for (const c of conversations) {
-        const li = document.createElement("li"), open = document.createElement("button"), drop = document.createElement("button");
-        open.textContent = c.title;
-        open.addEventListener("click", () => { stop(); current = c; redraw(); listConversations(); document.body.classList.remove("menu"); });
-        drop.textContent = "✕";
-        drop.setAttribute("aria-label", `Delete ${c.title}`);
-        drop.addEventListener("click", () => {
-            if (!confirm(`Delete "${c.title}"?`)) return;
+function redrawList() {
+    const wanted = $("search").value.trim().toLowerCase();
+    const rows = conversations.filter((c) => (c.id || c.turns.length) && c.title.toLowerCase().includes(wanted));
+    drawList($("conversations"), rows, current, {
+        open,
+        rename: (c, title) => { if (title !== c.title) store.change(c, {title}).then(tellTrouble); redrawList(); heading(); },
+        remove: (c) => {
+            c.running?.abort();
+            store.remove(c).then(() => { if (c.trouble) notice(`Not deleted: ${c.trouble}`); });
             conversations = conversations.filter((other) => other !== c);
-            if (c === current) start();
-            save();
-        });
-        li.className = c === current ? "current" : "";
-        li.append(open, drop);
-        ul.append(li);
-    }
+            if (c === current) start(); else redrawList();
+        },
+        download,
+    });
+    if (!rows.length) $("conversations").append(element("p", "none", wanted ? "No title has this." : "Nothing yet."));
 }
 
-// ---- messages ----
-
-function button(label, action) {
-    const b = document.createElement("button");
-    b.type = "button";
-    b.textContent = label;
-    b.addEventListener("click", action);
-    return b;
-}
-
-function draw(message, index) {
-    const div = document.createElement("div"), who = document.createElement("div"), body = document.createElement("div");
-    div.className = `message ${message.role}`;
-    who.className = "who";
-    who.append(message.role === "user" ? "You" : "Model");
-    body.className = "body";
-    if (message.role === "user") {
-        body.textContent = message.content;
-        who.append(button("Edit", () => edit(index)));
-    } else {
-        const thinking = document.createElement("details"), summary = document.createElement("summary"), text = document.createElement("div");
-        thinking.className = "thinking";
-        summary.textContent = "Thinking";
-        thinking.append(summary, text);
-        div.parts = {thinking, text, body};
-        who.append(button("Copy", () => navigator.clipboard?.writeText(message.content)), button("Retry", () => retry(index)));
-    }
-    div.append(who);
-    if (div.parts) div.append(div.parts.thinking);
-    div.append(body);
-    if (div.parts) update(div, message);
-    return div;
-}
-
-function update(div, message) {
-    const {thinking, text, body} = div.parts;
-    thinking.hidden = !message.reasoning;
-    if (message.reasoning) text.textContent = message.reasoning;
-    show(body, message.content);
-    if (message.error && !div.querySelector(".error")) {
-        const e = document.createElement("div");
-        e.className = "error";
-        e.textContent = message.error;
-        div.append(e);
-    }
+function heading() {
+    const title = current.turns.length ? current.title : "";
+    $("title").textContent = title || "Fathom";
+    document.title = title ? `${title} · Fathom` : "Fathom";
 }
 
 function redraw() {
-    const main = $("messages");
-    main.replaceChildren(...current.messages.map(draw));
-    if (!current.messages.length) {
-        const p = document.createElement("p");
-        p.className = "empty";
-        p.textContent = "Ask something.";
-        main.append(p);
-    }
-    $("title").textContent = current.messages.length ? current.title : "Fathom";
-    main.scrollTop = main.scrollHeight;
+    const turns = store.path(current);
+    shown.clear();
+    for (const t of turns) shown.set(t, node(t));
+    $("messages").replaceChildren(...shown.values());
+    if (!turns.length) $("messages").append(element("div", "empty", element("p", "big", "What shall we look into?"), element("p", "", hint())));
+    heading();
+    $("messages").scrollTop = $("messages").scrollHeight;
+    controls();
 }
 
-function edit(index) {
-    stop();
-    $("input").value = current.messages[index].content;
-    current.messages.length = index;
+function hint() {
+    return store.keeps ? "Conversations are kept on your server, nowhere else." : "This server keeps no conversations: they are gone when the page is closed.";
+}
+
+function node(t) {
+    const c = current, others = store.siblings(c, t), at = others.indexOf(t);
+    return drawTurn(t, {at: at + 1, of: others.length}, {
+        edit: () => edit(c, t),
+        retry: () => answer(c, t.role === "user" ? t : t.parent),
+        other: (step) => { store.choose(c, others[at + step]); redraw(); store.save(c).then(tellTrouble); },
+    });
+}
+
+function controls() {
+    $("send").hidden = Boolean(current.running);
+    $("stop").hidden = !current.running;
+    if (!current.running) tell("", current.figures ?? "");
+    meter(current.used);
+}
+
+// What happens: heard by screen readers, seen while it goes on.
+function tell(state, figures, seen = true) {
+    $("state").textContent = state;
+    $("state").className = seen ? "" : "unseen";
+    if (figures !== undefined) $("rate").textContent = figures;
+}
+
+function meter(used) {
+    const context = models.find((m) => m.id === $("model").value)?.context_length ?? models[0]?.context_length;
+    $("fill").hidden = !used || !context;
+    if ($("fill").hidden) return;
+    Object.assign($("meter"), {max: context, high: context * 0.8, value: used});
+    $("tokens").textContent = `${used.toLocaleString("en")} of ${context.toLocaleString("en")} tokens`;
+}
+
+// A line above the composer, with something to do about it.
+function notice(text, label, action) {
+    const n = $("notice");
+    n.hidden = !text;
+    n.replaceChildren(text ?? "");
+    if (label) n.append(button(label, () => { notice(); action(); }));
+    if (text) n.append(button("Close", () => notice(), "close"));
+}
+
+function tellTrouble() {
+    const c = current;
+    if (c.trouble) notice(`Not saved: ${c.trouble}`, "Save again", () => store.save(c).then(tellTrouble));
+    redrawList();
+}
+
+// ---- conversations ----
+
+function start() {
+    current = store.begin(defaults());
+    showSettings();
+    notice();
     redraw();
-    grow();
+    redrawList();
+    closeSide();
     $("input").focus();
 }
 
-function retry(index) {
-    stop();
-    current.messages.length = index;
+async function open(c) {
+    try {
+        await store.load(c);
+    } catch (e) {
+        return notice(e.message);
+    }
+    current = c;
+    showSettings();
+    notice();
     redraw();
-    answer();
+    redrawList();
+    closeSide();
+    if (models.length === 1 && c.turns.length && !c.used) count(c);
+}
+
+async function download(c, kind) {
+    try {
+        const link = element("a");
+        link.href = URL.createObjectURL(await store.exported(c, kind));
+        link.download = `${(c.title || "conversation").replace(/[^\p{L}\p{N} ._-]+/gu, " ").trim().slice(0, 80) || "conversation"}.${kind}`;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    } catch (e) {
+        notice(e.message);
+    }
+}
+
+async function reload() {
+    const kept = await store.list(), known = new Map(conversations.filter((c) => c.id).map((c) => [c.id, c]));
+    conversations = [...conversations.filter((c) => !c.id), ...kept.map((c) => known.get(c.id) ?? c)];
+    redrawList();
+}
+
+function edit(c, t) {
+    const again = () => { if (c === current) { redraw(); $("input").focus(); } };
+    editTurn(shown.get(t), t, t.role === "user" ? "Send" : "Save", (text) => {
+        if (!text.trim() || c.running) return;
+        const copy = store.add(c, {id: 0, parent: t.parent, role: t.role, content: text, reasoning: "", model: t.model ?? "", finish: t.role === "user" ? "" : "edited"});
+        again();
+        if (t.role === "user") answer(c, copy); else store.save(c).then(tellTrouble);
+    }, again);
 }
 
 // ---- answers ----
 
-function body() {
-    const b = {stream: true, stream_options: {include_usage: true}, messages: []};
-    if ($("system").value.trim()) b.messages.push({role: "system", content: $("system").value});
-    for (const m of current.messages) if (m.content || m.role === "user") b.messages.push({role: m.role, content: m.content});
-    for (const key of ["temperature", "top_p", "max_tokens"]) if ($(key).value !== "") b[key] = Number($(key).value);
-    if (!$("think").checked) b.thinking = {type: "disabled"};
+function body(c, upTo) {
+    const b = {messages: []}, s = c.settings;
+    if (s.model) b.model = s.model;
+    if (s.system?.trim()) b.messages.push({role: "system", content: s.system});
+    for (const t of store.path({head: upTo})) if (t.content || t.role === "user") b.messages.push({role: t.role, content: t.content});
+    for (const key of NUMBERS) if (s[key]) b[key] = Number(s[key]);
+    if (s.think) b.reasoning_effort = s.think;
     return b;
 }
 
-function headers() {
-    const h = {"Content-Type": "application/json"};
-    if ($("key").value) h.Authorization = `Bearer ${$("key").value}`;
-    return h;
+// How many tokens the conversation is, for the meter.
+async function count(c) {
+    const {model, messages} = body(c, c.head), system = messages[0]?.role === "system" ? messages.shift().content : undefined;
+    try {
+        c.used = (await call("POST", "v1/messages/count_tokens", {model: model ?? models[0]?.id, system, messages, max_tokens: 1})).input_tokens;
+        if (c === current && !c.running) meter(c.used);
+    } catch { /* the meter stays as it is */ }
 }
 
-// Server-sent events of a response body, parsed as they come.
-async function* events(response) {
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    for (;;) {
-        const {done, value} = await reader.read();
-        if (done) return;
-        rest += value;
-        let end;
-        while ((end = rest.indexOf("\n\n")) >= 0) {
-            const data = rest.slice(0, end).split("\n").filter((l) => l.startsWith("data: ")).map((l) => l.slice(6)).join("\n");
-            rest = rest.slice(end + 2);
-            if (data && data !== "[DONE]") yield JSON.parse(data);
-        }
-    }
-}
-
-function status(text, used) {
-    const s = $("status");
-    s.textContent = text;
-    if (used && context) {
-        const m = document.createElement("meter");
-        m.max = context;
-        m.high = context * 0.8;
-        m.value = used;
-        m.title = `${used} of ${context} tokens`;
-        s.append(m, `${used} of ${context}`);
-    }
-}
-
-function take(message, chunk, figures) {
+function take(turn, chunk, figures) {
     if (chunk.error) throw new Error(chunk.error.message);
     const choice = chunk.choices[0], delta = choice?.delta ?? {};
-    if (delta.reasoning_content) message.reasoning = (message.reasoning ?? "") + delta.reasoning_content;
-    if (delta.content) message.content += delta.content;
+    if (delta.reasoning_content) turn.reasoning += delta.reasoning_content;
+    if (delta.content) turn.content += delta.content;
     if (delta.reasoning_content || delta.content) {
         figures.first ??= performance.now();
         figures.n++;
+        if (delta.content && turn.reasoning) turn.thoughtFor ??= (performance.now() - figures.first) / 1000;
     }
-    if (choice?.finish_reason === "length") message.error = "The answer was cut: the context or the limit of tokens is reached.";
+    if (choice?.finish_reason) turn.finish = choice.finish_reason;
     figures.usage = chunk.usage ?? figures.usage;
 }
 
 function rate(figures) {
-    const seconds = (performance.now() - figures.first) / 1000;
-    return figures.n > 1 && seconds > 0 ? `${((figures.usage?.completion_tokens ?? figures.n) / seconds).toFixed(1)} tokens/s` : "";
+    const seconds = (performance.now() - figures.first) / 1000, n = figures.usage?.completion_tokens ?? figures.n;
+    if (!n) return "";
+    return `${n.toLocaleString("en")} tokens` + (seconds > 0.1 ? `, ${(n / seconds).toFixed(n / seconds < 100 ? 1 : 0)} tokens/s` : "");
 }
 
-async function answer() {
-    const conversation = current, request = body(), message = {role: "assistant", content: ""};
-    const main = $("messages"), figures = {n: 0};
-    conversation.messages.push(message);
-    main.querySelector(".empty")?.remove();
-    const div = draw(message, conversation.messages.length - 1);
-    div.classList.add("writing");
-    main.append(div);
-    running = new AbortController();
-    const {signal} = running;
-    $("send").hidden = true;
-    $("stop").hidden = false;
-    status("Reading …");
+// Draws what has come, at most once a frame, and follows the end if that is what is being read.
+function painter(c, turn, figures) {
     let frame = 0;
     const paint = () => {
+        const main = $("messages"), follows = main.scrollHeight - main.scrollTop - main.clientHeight < 80, e = shown.get(turn);
         frame = 0;
-        const follows = main.scrollHeight - main.scrollTop - main.clientHeight < 80;
-        update(div, message);
-        if (message.reasoning && !message.content) div.parts.thinking.querySelector("summary").textContent = "Thinking …";
-        else div.parts.thinking.querySelector("summary").textContent = "Thinking";
-        status(rate(figures));
+        if (c !== current || !e) return;
+        updateTurn(e, turn);
+        tell(!figures.n ? "Reading …" : turn.content ? "Writing …" : "Thinking …", rate(figures));
+        if (figures.n) meter((figures.before ?? 0) + figures.n);
         if (follows) main.scrollTop = main.scrollHeight;
     };
-    main.scrollTop = main.scrollHeight;
+    return {later: () => { frame ||= requestAnimationFrame(paint); }, now: () => { cancelAnimationFrame(frame); paint(); }};
+}
+
+async function stream(c, question, turn, figures, paint) {
+    const {signal} = c.running, more = {stream: true, stream_options: {include_usage: true}};
     try {
-        const response = await fetch("v1/chat/completions", {method: "POST", headers: headers(), body: JSON.stringify(request), signal});
-        if (!response.ok) throw new Error((await response.json()).error?.message ?? `The server answered ${response.status}.`);
+        const response = await request("POST", "v1/chat/completions", {...body(c, question), ...more}, {signal});
         for await (const chunk of events(response)) {
-            take(message, chunk, figures);
-            frame ||= requestAnimationFrame(paint);
+            take(turn, chunk, figures);
+            paint.later();
         }
+        if (!turn.finish) throw new Error("The connection to the server ended.");
     } catch (e) {
-        if (!signal.aborted) message.error = e.message;
+        turn.finish = signal.aborted ? "stopped" : "error";
+        if (!signal.aborted) return e.message;
     }
-    if (frame) cancelAnimationFrame(frame);
-    paint();
-    div.classList.remove("writing");
-    const u = figures.usage;
-    if (running?.signal === signal) {
-        running = null;
-        $("send").hidden = false;
-        $("stop").hidden = true;
-        status([rate(figures), signal.aborted ? "stopped" : "", u ? `${u.prompt_cache_hit_tokens} of ${u.prompt_tokens} prompt tokens were kept` : ""]
-            .filter(Boolean).join(" · "), u ? u.total_tokens : 0);
-    }
-    if (!message.content && !message.reasoning && !message.error) conversation.messages.splice(conversation.messages.indexOf(message), 1);
-    save();
+    return "";
+}
+
+// Answers question, a turn of the user's, beside answers that it may have already.
+async function answer(c, question) {
+    if (c.running) return;
+    const model = c.settings.model || models[0]?.id || "", figures = {n: 0, before: c.used};
+    const turn = store.add(c, {id: 0, parent: question, role: "assistant", content: "", reasoning: "", model, finish: "", writing: true});
+    const paint = painter(c, turn, figures);
+    c.running = new AbortController();
+    if (!conversations.includes(c)) conversations.unshift(c);
+    c.updated = Date.now();
+    if (c === current) { notice(); redraw(); }
+    redrawList();
+    paint.now();
+    store.save(c).then(tellTrouble); // the question, while it is being read
+    const problem = await stream(c, question, turn, figures, paint);
+    turn.writing = false;
+    paint.now();
+    c.running = null;
+    c.figures = rate(figures);
+    c.used = figures.usage?.total_tokens ?? (c.used ?? 0) + figures.n;
+    if (!turn.content && !turn.reasoning) store.drop(c, turn);
+    if (c === current) redrawAfter(c, turn);
+    redrawList();
+    if (problem) notice(problem, "Try again", () => { if (!turn.content) store.drop(c, turn); answer(c, question); });
+    await store.save(c);
+    tellTrouble();
+}
+
+// The screen as it was, but for the turn that is done.
+function redrawAfter(c, turn) {
+    const main = $("messages"), top = main.scrollTop, atEnd = main.scrollHeight - top - main.clientHeight < 80;
+    const opened = shown.get(turn)?.querySelector("details")?.open;
+    redraw();
+    if (opened && shown.get(turn)) shown.get(turn).querySelector("details").open = true;
+    if (!atEnd) main.scrollTop = top;
+    tell(turn.finish === "stopped" ? "Stopped." : "Done.", undefined, false);
 }
 
 function stop() {
-    running?.abort();
-    running = null;
-    $("send").hidden = false;
-    $("stop").hidden = true;
+    current.running?.abort();
 }
 
 function send() {
-    const text = $("input").value.trim();
-    if (!text || running) return;
+    const text = $("input").value.trim(), c = current;
+    if (!text || c.running) return;
     $("input").value = "";
-    grow();
-    if (!current.messages.length) current.title = text.slice(0, 60);
-    current.messages.push({role: "user", content: text});
-    redraw();
-    answer();
+    fit($("input"));
+    if (!c.title) c.title = text.replace(/\s+/g, " ").slice(0, 60);
+    answer(c, store.add(c, {id: 0, parent: c.head, role: "user", content: text, reasoning: "", model: "", finish: ""}));
 }
 
-// ---- the rest of the page ----
+// ---- settings ----
 
-function grow() {
-    const input = $("input");
-    input.rows = Math.min(12, input.value.split("\n").length);
+function defaults() {
+    return Object.fromEntries(SETTINGS.map((key) => [key, local.get(`setting.${key}`, "")]).filter(([, value]) => value !== ""));
+}
+
+function showSettings() {
+    for (const key of SETTINGS) if (key !== "model") $(key).value = current.settings[key] ?? "";
+    $("model").value = models.some((m) => m.id === current.settings.model) ? current.settings.model : models[0]?.id ?? "";
+}
+
+// Of the conversation, and what new ones begin with.
+function setting(key) {
+    const settings = {...current.settings, [key]: $(key).value};
+    if (settings[key] === "") delete settings[key];
+    local.set(`setting.${key}`, $(key).value);
+    store.change(current, {settings}).then(tellTrouble);
+}
+
+function panel(isOpen) {
+    $("panel").hidden = !isOpen;
+    $("settings").setAttribute("aria-expanded", String(isOpen));
+    (isOpen ? $("system") : $("settings")).focus();
 }
 
 function theme(name) {
     document.documentElement.dataset.theme = name;
-    store.set("theme", name);
+    local.set("theme", name);
+}
+
+const narrow = matchMedia("(max-width: 760px)"), isNarrow = () => narrow.matches;
+
+function side(isOpen) {
+    document.body.classList.toggle("side", isOpen);
+    $("menu").setAttribute("aria-expanded", String(isOpen));
+}
+
+function closeSide() {
+    if (isNarrow()) side(false);
 }
 
 async function hello() {
     try {
-        const response = await fetch("v1/models", {headers: headers()});
-        const answer = await response.json();
-        if (!response.ok) throw new Error(answer.error.message);
-        $("model").textContent = answer.data[0].id;
-        context = answer.data[0].context_length;
-        status("");
+        models = (await call("GET", "v1/models")).data;
+        $("model").replaceChildren(...models.map((m) => new Option(m.id, m.id)));
+        $("model").disabled = models.length < 2;
+        await reload();
+        notice();
     } catch (e) {
-        status(e.message);
+        if (e.status === 401) panel(true);
+        notice(e.status === 401 ? "This server asks for an API key: it goes into the settings." : e.message, e.status === 401 ? undefined : "Try again", hello);
+        if (e.status === 401) $("key").focus();
     }
+    showSettings();
+    if (!current.turns.length) redraw();
 }
 
-theme(store.get("theme", matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-for (const key of SETTINGS) {
-    $(key).value = store.get(`setting.${key}`, "");
-    $(key).addEventListener("change", () => store.set(`setting.${key}`, $(key).value));
+// ---- keys and clicks ----
+
+function escape() {
+    if (document.querySelector("li .menu")) closeMenus();
+    else if (!$("panel").hidden) panel(false);
+    else if (isNarrow() && document.body.classList.contains("side")) { side(false); $("menu").focus(); }
+    else if (current.running) stop();
+    else $("input").focus();
 }
-$("think").checked = store.get("setting.think", true);
-$("think").addEventListener("change", () => store.set("setting.think", $("think").checked));
-$("key").value = sessionStorage.getItem("key") ?? "";
-$("key").addEventListener("change", () => { sessionStorage.setItem("key", $("key").value); hello(); });
-$("panel").addEventListener("submit", (e) => e.preventDefault());
-$("composer").addEventListener("submit", (e) => { e.preventDefault(); send(); });
-$("input").addEventListener("input", grow);
+
+function editLast() {
+    const last = store.path(current).findLast((t) => t.role === "user");
+    if (last && !current.running) edit(current, last);
+}
+
+document.addEventListener("keydown", (e) => {
+    const writes = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName);
+    if (e.key === "Escape") escape();
+    else if (e.key === "k" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); start(); }
+    else if (e.key === "/" && !writes && !e.ctrlKey && !e.metaKey && !e.altKey) { e.preventDefault(); $("input").focus(); }
+});
 $("input").addEventListener("keydown", (e) => {
     if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
+    if (e.key === "ArrowUp" && !$("input").value) { e.preventDefault(); editLast(); }
 });
-$("stop").addEventListener("click", stop);
-$("new").addEventListener("click", () => { document.body.classList.remove("menu"); start(); });
-$("menu").addEventListener("click", () => document.body.classList.toggle("menu"));
+document.addEventListener("click", (e) => {
+    if (!e.target.closest("li")) closeMenus();
+    if (!$("panel").hidden && !e.target.closest("#panel, #settings, #notice")) panel(false);
+    if (isNarrow() && e.target.closest("main, footer")) side(false);
+});
+$("input").addEventListener("input", () => fit($("input")));
+$("composer").addEventListener("submit", (e) => { e.preventDefault(); send(); });
+$("panel").addEventListener("submit", (e) => e.preventDefault());
+$("stop").addEventListener("click", () => { stop(); $("input").focus(); });
+$("new").addEventListener("click", start);
+$("search").addEventListener("input", redrawList);
+$("menu").addEventListener("click", () => side(!document.body.classList.contains("side")));
 $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
-$("settings").addEventListener("click", () => {
-    $("panel").hidden = !$("panel").hidden;
-    $("settings").setAttribute("aria-expanded", String(!$("panel").hidden));
+$("settings").addEventListener("click", () => panel($("panel").hidden));
+for (const key of SETTINGS) $(key).addEventListener("change", () => setting(key));
+$("model").addEventListener("change", () => meter(current.used));
+$("key").value = getKey();
+$("key").addEventListener("change", () => { setKey($("key").value); hello(); });
+$("import").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", async () => {
+    try {
+        const id = await store.imported(await $("file").files[0].text());
+        await reload();
+        panel(false);
+        await open(conversations.find((c) => c.id === id));
+    } catch (e) {
+        notice(`Not imported: ${e.message}`);
+    }
+    $("file").value = "";
 });
-document.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") { if (!$("panel").hidden) $("settings").click(); else stop(); }
-    if (e.key === "k" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); start(); }
+addEventListener("pagehide", () => {
+    for (const c of conversations) if (c.running) store.saveLast(c, c.head);
 });
+// What another tab or device has said meanwhile.
+document.addEventListener("visibilitychange", () => { if (!document.hidden && store.keeps && models.length) reload().catch(() => {}); });
+
+narrow.addEventListener("change", () => side(!isNarrow()));
+
+theme(local.get("theme", matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+side(!isNarrow());
 start();
 hello();

@@ -56,40 +56,55 @@ function inline(parent, text, depth = 0) {
     parent.append(text.slice(at));
 }
 
-// Text of one block each: fenced code whole, the rest at blank lines.
+const FENCE = /^(\s*)(`{3,}|~{3,})(.*)$/, ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/, HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/;
+
+function kindOf(line) {
+    return HEADING.test(line) ? "heading" : ITEM.test(line) ? "item" : /^ {0,3}>/.test(line) ? "quote" : /^\s*\|/.test(line) ? "row" : "text";
+}
+
+// Text of one block each: fenced code whole, the rest at blank lines and where another kind of block begins.
 function splitBlocks(text) {
     const blocks = [];
-    let block = [], fence = null;
+    let block = [], fence = null, kind = "text";
     const flush = () => { if (block.length) blocks.push(block.join("\n")); block = []; };
     for (const line of text.split("\n")) {
-        const mark = line.match(/^ {0,3}(`{3,}|~{3,})(.*)$/);
+        const mark = line.match(FENCE);
         if (fence) {
             block.push(line);
-            if (mark && mark[1][0] === fence[0] && mark[1].length >= fence.length && !mark[2].trim()) { fence = null; flush(); }
+            if (mark && mark[2][0] === fence[0] && mark[2].length >= fence.length && !mark[3].trim()) { fence = null; flush(); }
         } else if (mark) {
             flush();
-            fence = mark[1];
+            fence = mark[2];
             block.push(line);
         } else if (line.trim() === "") flush();
-        else block.push(line);
+        else {
+            const now = kindOf(line), goesOn = now === kind || (now === "text" && (kind === "item" || kind === "quote"));
+            if (block.length && (!goesOn || now === "heading")) flush();
+            if (!block.length || now !== "text") kind = now; // lines of text go on with an item or a quotation
+            block.push(line);
+        }
     }
     flush();
     return blocks;
 }
 
 function codeBlock(lines) {
-    const language = (lines[0].match(/^ {0,3}[`~]+\s*([\w+#-]*)/)[1] || "").toLowerCase();
-    const closed = lines.length > 1 && /^ {0,3}(`{3,}|~{3,})\s*$/.test(lines.at(-1));
-    const text = lines.slice(1, closed ? -1 : undefined).join("\n");
-    const pre = element("pre"), code = element("code"), copy = element("button", "Copy");
+    const [, indent, , info] = lines[0].match(FENCE), language = (info.trim().match(/^[\w+#.-]+/)?.[0] ?? "").toLowerCase();
+    const closed = lines.length > 1 && FENCE.test(lines.at(-1));
+    const text = lines.slice(1, closed ? -1 : undefined).map((l) => l.startsWith(indent) ? l.slice(indent.length) : l).join("\n");
+    const pre = element("pre"), code = element("code"), copy = element("button", "Copy"), bar = element("div", undefined, "bar"), block = element("div", undefined, "block");
     highlight(code, text, language);
     copy.type = "button";
-    copy.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }));
-    pre.append(code, copy);
-    return pre;
+    copy.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => {
+        copy.textContent = "Copied";
+        setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+    }));
+    pre.tabIndex = 0; // it may scroll sideways
+    pre.append(code);
+    bar.append(element("span", language || "text"), copy);
+    block.append(bar, pre);
+    return block;
 }
-
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 
 function list(lines) {
     const stack = [];
@@ -129,18 +144,15 @@ function table(lines) {
         for (const c of cells(line)) { const cell = element(i ? "td" : "th"); inline(cell, c); row.append(cell); }
         t.append(row);
     });
-    return t;
+    const wide = element("div", undefined, "wide");
+    wide.append(t);
+    return wide;
 }
 
 function render(text, depth = 0) {
     const lines = text.split("\n"), first = lines[0];
-    if (/^ {0,3}(`{3,}|~{3,})/.test(first)) return codeBlock(lines);
-    const heading = first.match(/^ {0,3}(#{1,6})\s+(.*?)\s*#*$/);
-    if (heading && lines.length > 1) {
-        const f = element("div");
-        f.append(render(first, depth), render(lines.slice(1).join("\n"), depth));
-        return f;
-    }
+    if (FENCE.test(first)) return codeBlock(lines);
+    const heading = first.match(HEADING);
     if (heading) { const h = element(`h${Math.min(6, heading[1].length + 1)}`); inline(h, heading[2]); return h; }
     if (/^ {0,3}([-*_])(\s*\1){2,}\s*$/.test(first) && lines.length === 1) return element("hr");
     if (first.startsWith(">") && depth < 4) {
