@@ -18,6 +18,10 @@ static const char *const migrations[] = {
     "TEXT NOT NULL,"
     " finish TEXT NOT NULL, created INTEGER NOT NULL, checksum INTEGER NOT NULL, UNIQUE(conversation, id)) "
     "STRICT;",
+    "CREATE TABLE usage("
+    " day INTEGER NOT NULL, owner INTEGER NOT NULL, model TEXT NOT NULL, requests INTEGER NOT NULL,"
+    " prompt INTEGER NOT NULL, cached INTEGER NOT NULL, generated INTEGER NOT NULL,"
+    " PRIMARY KEY(day, owner, model)) STRICT, WITHOUT ROWID;",
     NULL,
 };
 
@@ -35,6 +39,7 @@ int store_open(struct store **out, const char *path, struct error *err)
     if (!s) return error_set(err, STATUS_NOMEM, "%s: no memory", path);
     pthread_mutex_init(&s->lock, NULL);
     int rc = database_open(&s->db, path, APPLICATION, migrations, err);
+    if (rc == STATUS_OK) rc = usage_open(s, err);
     if (rc == STATUS_OK)
         *out = s;
     else
@@ -45,6 +50,7 @@ int store_open(struct store **out, const char *path, struct error *err)
 void store_close(struct store *s)
 {
     if (!s) return;
+    if (s->db) usage_close(s);
     database_close(s->db);
     pthread_mutex_destroy(&s->lock);
     free(s);

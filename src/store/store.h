@@ -1,4 +1,4 @@
-/* What the server keeps on disk for people: conversations of the page.
+/* What the server keeps on disk for people: conversations of the page, and who used how many tokens.
  *
  * Everything belongs to an owner, who cannot see or touch what is another's: an absent thing and another
  * owner's are both STATUS_NOT_FOUND. When a call that changes something returns, the change is on the disk.
@@ -22,7 +22,7 @@ enum {
 
 struct store;
 
-/* Errors as database_open has them. */
+/* Errors as database_open has them. Starts a thread, for usage. */
 int store_open(struct store **out, const char *path, struct error *err);
 void store_close(struct store *s); /* accepts NULL */
 /* Why nothing more is saved; NULL while things are. */
@@ -73,5 +73,26 @@ int conversation_change(struct store *s, uint64_t owner, struct str id, const st
 int conversation_append(struct store *s, uint64_t owner, struct str id, const struct stored_turn *t,
                         int64_t *turn_id, struct error *err);
 int conversation_delete(struct store *s, uint64_t owner, struct str id, struct error *err);
+
+/* ---- usage: store/usage.c ---- */
+
+struct usage_counts {
+    int64_t requests, prompt, cached, generated; /* cached: of prompt, not read again */
+};
+
+struct usage_row {
+    int64_t day; /* since 1970-01-01, UTC */
+    uint64_t owner;
+    struct str model;
+    struct usage_counts n;
+};
+typedef void usage_fn(void *ctx, const struct usage_row *r);
+
+/* Adds to today's row. Never waits for the disk, so the engine's thread may call it; what was added is on the
+ * disk a second later, and is lost if the process is killed before. */
+void usage_add(struct store *s, uint64_t owner, const char *model, const struct usage_counts *n);
+/* Rows of the last n_days, today among them, the newest day first, with what was added until now. owner NULL:
+ * everybody's. */
+int usage_read(struct store *s, const uint64_t *owner, int n_days, usage_fn *f, void *ctx, struct error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "base/file_map.h"
 #include "store/database.h"
 #include "store/store.h"
@@ -402,6 +403,77 @@ static void schemas_are_brought_up_to_date(void **state)
     assert_int_equal(database_open(&db, path, 5, one, &err), STATUS_UNSUPPORTED);
 }
 
+/* ---- usage ---- */
+
+static void see_usage(void *ctx, const struct usage_row *r)
+{
+    struct seen *s = ctx;
+    size_t n = strlen(s->text);
+    snprintf(s->text + n, sizeof s->text - n, "%llu %.*s %lld/%lld/%lld/%lld; ", (unsigned long long)r->owner,
+             STR_ARG(r->model), (long long)r->n.requests, (long long)r->n.prompt, (long long)r->n.cached,
+             (long long)r->n.generated);
+}
+
+static struct seen read_usage(struct store *s, const uint64_t *owner, int n_days)
+{
+    struct error err;
+    struct seen seen = {.n_turns = 0};
+    if (usage_read(s, owner, n_days, see_usage, &seen, &err) != STATUS_OK) fail_msg("%s", err.text);
+    return seen;
+}
+
+static void usage_adds_up(void **state)
+{
+    (void)state;
+    struct store *s = open_store("usage");
+    const uint64_t big = UINT64_MAX - 1;
+    for (int i = 0; i < 3; i++) usage_add(s, 7, "m", &(struct usage_counts){1, 100, 40, 10});
+    usage_add(s, 7, "n", &(struct usage_counts){1, 5, 0, 2});
+    usage_add(s, big, "m", &(struct usage_counts){1, 1, 1, 1});
+    assert_string_equal(read_usage(s, &(uint64_t){7}, 1).text, "7 m 3/300/120/30; 7 n 1/5/0/2; ");
+    usage_add(s, 7, "m", &(struct usage_counts){1, 1, 1, 1}); /* to a row that is on the disk */
+    store_close(s);
+    s = open_store("usage");
+    assert_string_equal(read_usage(s, NULL, 30).text,
+                        "18446744073709551614 m 1/1/1/1; 7 m 4/301/121/31; 7 n 1/5/0/2; ");
+    assert_string_equal(read_usage(s, &(uint64_t){8}, 30).text, "");
+    store_close(s);
+    sql("usage", "UPDATE usage SET day = day - 2");
+    s = open_store("usage");
+    assert_string_equal(read_usage(s, NULL, 2).text, "");
+    assert_string_equal(read_usage(s, &(uint64_t){7}, 3).text, "7 m 4/301/121/31; 7 n 1/5/0/2; ");
+    store_close(s);
+}
+
+static void usage_reaches_the_disk_by_itself(void **state)
+{
+    (void)state;
+    struct store *s = open_store("itself"), *other = open_store("itself");
+    usage_add(s, 1, "m", &(struct usage_counts){1, 2, 3, 4});
+    struct seen seen = {.n_turns = 0};
+    for (int i = 0; i < 500 && !seen.text[0]; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        seen = read_usage(other, NULL, 1);
+    }
+    assert_string_equal(seen.text, "1 m 1/2/3/4; ");
+    store_close(other);
+    store_close(s);
+}
+
+static void a_schema_of_old_is_read(void **state)
+{
+    (void)state;
+    struct store *s = open_store("old");
+    add(s, 1, "a", "kept");
+    store_close(s);
+    sql("old", "DROP TABLE usage; PRAGMA user_version = 1"); /* as the first schema had it */
+    s = open_store("old");
+    assert_string_equal(look(s, 1, "a").text, "kept 0/0:");
+    usage_add(s, 1, "m", &(struct usage_counts){1, 2, 3, 4});
+    assert_string_equal(read_usage(s, NULL, 1).text, "1 m 1/2/3/4; ");
+    store_close(s);
+}
+
 /* ---- threads ---- */
 
 enum { N_THREADS = 4, N_EACH = 25 };
@@ -452,6 +524,9 @@ int main(void)
         cmocka_unit_test(a_locked_file_is_waited_for_then_refused),
         cmocka_unit_test(damage_is_seen),
         cmocka_unit_test(schemas_are_brought_up_to_date),
+        cmocka_unit_test(usage_adds_up),
+        cmocka_unit_test(usage_reaches_the_disk_by_itself),
+        cmocka_unit_test(a_schema_of_old_is_read),
         cmocka_unit_test(threads_share_a_store),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
