@@ -17,12 +17,12 @@ enum { OPTIONS_MAX_ARGS = 12 };
 /* Values of every option of every command; what was not given holds the row's default. */
 struct options {
     const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims,
-        *effort, *tokenizer, *held_out, *from, *as, *host, *api_keys, *allow_host, *allow_origin, *model_name, *keep, *store;
+        *effort, *tokenizer, *held_out, *from, *as, *host, *api_keys, *allow_host, *allow_origin, *model_name, *keep, *store, *prices;
     int max_tokens, top_k, n_ctx, n_threads, n_prompt, n_decode, n_depth, n_repeats, n_layers, n_draft,
-        n_rewind, n_vocab, n_epochs, fim_percent, limit, port, n_slots, load_wait_s;
+        n_rewind, n_vocab, n_epochs, fim_percent, limit, port, n_slots, n_days, load_wait_s;
     double temperature, top_p, min_p, rate;
     uint64_t seed, ram_bytes, keep_bytes;
-    bool raw, no_think, think, special, spell, stepwise, json, machine, profile, check, no_store, help;
+    bool raw, no_think, think, special, spell, stepwise, json, machine, profile, check, no_store, usage, help;
     uint64_t given[2];                  /* bit i: option_rows[i] was on the command line */
     const char *args[OPTIONS_MAX_ARGS]; /* what is no option */
     int n_args;

@@ -11,6 +11,7 @@
 #include "say.h"
 #include "serve_config.h"
 #include "serve_store.h"
+#include "serve_usage.h"
 #include "version.h"
 
 enum { LIST_MAX = 4096, KEY_FILE_MAX = 1 << 20 };
@@ -20,6 +21,7 @@ struct serving {
     struct guard guard;
     struct buf keys;
     struct store *store;
+    struct prices prices;
     struct term err;
 };
 
@@ -151,6 +153,7 @@ static int serve(struct serving *s, struct error *err)
                                       .load_wait_s = c->o.load_wait_s,
                                       .guard = &s->guard,
                                       .store = s->store,
+                                      .prices = s->prices.n ? &s->prices : NULL,
                                       .version = fathom_version,
                                       .log = log_line};
     int rc = server_open(&server, &so, err);
@@ -161,6 +164,12 @@ static int serve(struct serving *s, struct error *err)
     return STATUS_OK;
 }
 
+static int usage(struct serving *s, struct error *err)
+{
+    int rc = serve_store_open(&s->store, &s->config.o, &s->err, err);
+    return rc == STATUS_OK ? serve_usage_print(s->store, &s->prices, &s->config.o, err) : rc;
+}
+
 int cmd_serve(const struct options *o, struct error *err)
 {
     struct serving *s = calloc(1, sizeof *s);
@@ -169,12 +178,16 @@ int cmd_serve(const struct options *o, struct error *err)
     term_init(&s->err, STDIN_FILENO, STDERR_FILENO);
     int rc = serve_config_read(&s->config, o, err);
     if (rc == STATUS_OK) rc = guard_init(s, &s->config.o, err);
-    if (rc == STATUS_OK) rc = serve_config_settle(&s->config, err);
-    if (rc == STATUS_OK && o->check)
+    if (rc == STATUS_OK) rc = serve_prices_open(&s->prices, &s->config.o, err);
+    if (rc == STATUS_OK && !o->usage) rc = serve_config_settle(&s->config, err);
+    if (rc == STATUS_OK && o->usage)
+        rc = usage(s, err);
+    else if (rc == STATUS_OK && o->check)
         check_print(s);
     else if (rc == STATUS_OK && (rc = serve_store_open(&s->store, &s->config.o, &s->err, err)) == STATUS_OK)
         rc = serve(s, err);
     store_close(s->store);
+    prices_free(&s->prices);
     guard_free(&s->guard);
     buf_free(&s->keys);
     serve_config_free(&s->config);

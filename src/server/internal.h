@@ -50,6 +50,7 @@ void handle_conversation_change(struct server *s, struct exchange *x);
 void handle_conversation_delete(struct server *s, struct exchange *x);
 void handle_conversation_append(struct server *s, struct exchange *x);
 void handle_conversation_markdown(struct server *s, struct exchange *x);
+void handle_usage(struct server *s, struct exchange *x);
 void handle_health(struct server *s, struct exchange *x);
 void handle_web(struct server *s, struct exchange *x);
 void handle_metrics(struct server *s, struct exchange *x);

@@ -27,6 +27,7 @@ static const struct route routes[] = {
     {"DELETE", "/conversations/*", FAMILY_OPENAI, handle_conversation_delete, 0, "forget it"},
     {"POST", "/conversations/*/turns", FAMILY_OPENAI, handle_conversation_append, 0, "one turn more"},
     {"GET", "/conversations/*/markdown", FAMILY_OPENAI, handle_conversation_markdown, 0, "to be read by people"},
+    {"GET", "/usage", FAMILY_OPENAI, handle_usage, 0, "tokens by day and model, of the key that asks"},
     {"GET", "/health", FAMILY_OPENAI, handle_health, ROUTE_QUICK | ROUTE_OPEN, "whether requests are taken"},
     {"GET", "/", FAMILY_OPENAI, handle_web, ROUTE_QUICK | ROUTE_OPEN, "the web page"},
     {"GET", "/metrics", FAMILY_OPENAI, handle_metrics, ROUTE_QUICK, "figures for Prometheus"},

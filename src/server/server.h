@@ -5,6 +5,7 @@
 
 #include "chat/chat.h"
 #include "server/guard.h"
+#include "server/prices.h"
 #include "store/store.h"
 
 struct server;
@@ -41,7 +42,8 @@ struct server_options {
     uint64_t ram_bytes;                /* that loaded models may take together; 0: any */
     int load_wait_s;                   /* that a request waits for its model to be loaded */
     const struct guard *guard;
-    struct store *store; /* conversations of the page; NULL: none are kept */
+    struct store *store;         /* conversations of the page, and usage; NULL: none are kept */
+    const struct prices *prices; /* of tokens; NULL: none */
     const char *version;
     /* One line about a finished request: no text of the user or the model is in it. May be NULL. Any thread.
      */

@@ -414,6 +414,23 @@ static bool has_failed_buffer(const struct choice *c)
     return failed;
 }
 
+/* Without the token that ends the text. */
+static int n_shown_tokens(const struct choice *c)
+{
+    return c->usage.n_generated - (c->done && c->stop == CHAT_STOP_END && c->usage.n_generated > 0);
+}
+
+/* Whatever became of the answer: what was read and written was work. */
+static void count_usage(const struct choice *c)
+{
+    const struct task *t = c->task;
+    const struct usage_counts n = {.requests = t->n_done == 1,
+                                   .prompt = c->usage.n_prompt,
+                                   .cached = c->usage.n_reused,
+                                   .generated = n_shown_tokens(c)};
+    if (t->server->o.store) usage_add(t->server->o.store, exchange_owner(t->x), t->served->source.id, &n);
+}
+
 static void on_done(void *ctx, int rc, const struct error *err, const struct chat_usage *usage)
 {
     struct choice *c = ctx;
@@ -422,6 +439,7 @@ static void on_done(void *ctx, int rc, const struct error *err, const struct cha
     c->usage = *usage;
     c->done = true;
     t->n_done++;
+    count_usage(c);
     if (rc == STATUS_OK && has_failed_buffer(c))
         rc = error_set(&own, STATUS_NOMEM, "no memory for the answer"), err = &own;
     if (rc == STATUS_OK && !t->failed && t->stream) {
@@ -444,8 +462,7 @@ struct task_usage task_usage(const struct task *t)
         const struct choice *c = &t->choices[i];
         u.prompt += c->usage.n_prompt;
         u.reused += c->usage.n_reused;
-        u.generated +=
-            c->usage.n_generated - (c->done && c->stop == CHAT_STOP_END && c->usage.n_generated > 0);
+        u.generated += n_shown_tokens(c);
         u.thinking += c->usage.n_thinking;
     }
     return u;

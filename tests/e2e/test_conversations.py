@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Conversations that `fathom serve` keeps: the endpoints, owners, limits, files that cannot be used, and sudden ends.
+"""What `fathom serve` keeps, conversations and usage: the endpoints, owners, limits, files that cannot be used, and sudden ends.
 
     test_conversations.py FATHOM TINY_MODELS [EMULATOR...]"""
 import hashlib
@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 
-from harness import GGUF, main, refused
+from harness import GGUF, main, refused, run
 from serving import Server
 
 KEYS = ["the-first-key-0123456789", "the-second-key-0123456789"]
@@ -236,5 +236,49 @@ def a_sudden_end_loses_nothing(folder):
     s.stop(signal.SIGINT)
 
 
+def usage_is_counted(folder):
+    (folder / "keys").write_text("".join(hashlib.sha256(k.encode()).hexdigest() + "\n" for k in KEYS))
+    (folder / "prices.json").write_text('{"tiny": {"input": 10, "cached": 1, "output": 1000}}')
+    names = [hashlib.sha256(k.encode()).hexdigest()[:16] for k in KEYS]
+    args = ("--api-keys", folder / "keys", "--prices", folder / "prices.json")
+    s = start(folder, *args)
+    expected = dict.fromkeys(("requests", "prompt_tokens", "cached_tokens", "completion_tokens"), 0)
+    chat = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "temperature": 0}
+    for path, body in (("/v1/chat/completions", chat), ("/v1/chat/completions", {**chat, "n": 2}),
+                       ("/v1/completions", {"prompt": "hello world", "max_tokens": 3})):
+        u = call(s, "POST", path, body, key=KEYS[0])["usage"]
+        for name, value in (("requests", 1), ("prompt_tokens", u["prompt_tokens"]), ("completion_tokens", u["completion_tokens"]),
+                            ("cached_tokens", u["prompt_tokens_details"]["cached_tokens"])):
+            expected[name] += value
+    call(s, "POST", "/v1/chat/completions", {**chat, "max_tokens": -1}, 400, key=KEYS[0])  # nothing was done
+    used = call(s, "GET", "/usage", key=KEYS[0])
+    assert {k: used["total"][k] for k in expected} == expected, (used, expected)
+    (row,) = used["data"]
+    assert (row["key"], row["model"], row["day"]) == (names[0], "tiny", time.strftime("%Y-%m-%d", time.gmtime())), row
+    cost = ((expected["prompt_tokens"] - expected["cached_tokens"]) * 10 + expected["cached_tokens"] + expected["completion_tokens"] * 1000) / 1e6
+    assert abs(row["cost"] - cost) < 1e-12 and row["cost"] == used["total"]["cost"], (row, cost)
+    assert call(s, "GET", "/usage", key=KEYS[1])["data"] == []
+    call(s, "POST", "/v1/chat/completions", chat, key=KEYS[1])
+    for days in ("0", "x", "9999"):
+        error(s, "GET", f"/usage?days={days}", None, 400, "days must be between 1 and 3660", key=KEYS[0])
+    shown = run("serve", "--usage", "--store", folder / "store.db", "--prices", folder / "prices.json").stdout.decode()  # beside the server
+    s.stop()
+    after = run("serve", "--usage", "--store", folder / "store.db", "--prices", folder / "prices.json").stdout.decode()
+    lines = after.splitlines()
+    assert len(lines) == 4 and lines[0].split() == ["day", "key", "model", "requests", "prompt", "cached", "generated", "cost"], after
+    assert {lines[1].split()[1], lines[2].split()[1]} == set(names) and lines[3].split()[:2] == ["total", "4"], after
+    assert shown.splitlines()[0] == lines[0] and names[0] in shown, shown
+    assert not any(k in after for k in KEYS)
+    s = start(folder, *args)
+    assert call(s, "GET", "/usage?days=1", key=KEYS[0]) == used, "usage outlives the server"
+    s.stop()
+    s = Server("-t", 1, "--no-store")
+    error(s, "GET", "/usage", None, 404, "counts no usage")
+    s.stop()
+    refused("serve", "--usage", "--no-store", says="there is nothing")
+    (folder / "prices.json").write_text("[]")
+    refused("serve", "-m", GGUF, "--prices", folder / "prices.json", says="expected an object of models")
+
+
 main([conversations_are_kept, lists_have_pages, mistakes_are_told, owners_do_not_meet, files_are_private_and_the_store_can_be_off,
-      files_that_cannot_be_used, a_locked_file_is_said_and_passes, damage_is_shown, a_sudden_end_loses_nothing])
+      files_that_cannot_be_used, a_locked_file_is_said_and_passes, damage_is_shown, usage_is_counted, a_sudden_end_loses_nothing])

@@ -294,7 +294,7 @@ def keys_are_asked_for_everywhere(folder):
     key = "a-long-enough-key-0123456789"
     s = Server("-t", 1, env={"FATHOM_API_KEY": key})
     routes = [("POST", p) for p in ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/messages/count_tokens", "/tokenize",
-                                    "/detokenize", "/v1/embeddings")] + [("GET", p) for p in ("/v1/models", "/metrics", "/nowhere", "/v1/chat/completions")]
+                                    "/detokenize", "/v1/embeddings")] + [("GET", p) for p in ("/v1/models", "/usage", "/conversations", "/conversations/x", "/conversations/x/markdown", "/metrics", "/nowhere", "/v1/chat/completions")]
     n_asked = 0
     for method, path in routes:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {key}"}, {"Authorization": f"Bearer {key[:-1]}"},

@@ -10,6 +10,7 @@
 #include "server/body.h"
 #include "server/guard.h"
 #include "server/prefix.h"
+#include "server/prices.h"
 #include "server/limits.h"
 #include "server/throttle.h"
 #include "support/text_fixture.h"
@@ -155,6 +156,45 @@ static void wrong_keys_wait(void **state)
     assert_int_not_equal(throttle_wrong_key(t, 7, 1e6), 0); /* rest does not add up beyond the limit */
     for (uint64_t a = 1000; a < 101000; a++) assert_int_equal(throttle_wrong_key(t, a, 1e6 + (double)a), 0);
     free(t);
+}
+
+static void prices_are_read(void **state)
+{
+    (void)state;
+    struct prices p;
+    struct error err;
+    double cost = 0;
+    const struct usage_counts n = {.requests = 1, .prompt = 3000000, .cached = 1000000, .generated = 500000};
+    assert_int_equal(prices_read(&p,
+                                 STR("{\"*\": {\"input\": 1, \"output\": 2},"
+                                     " \"m\": {\"input\": 0.5, \"cached\": 0.25, \"output\": 4}}"),
+                                 "prices", &err),
+                     STATUS_OK);
+    assert_true(prices_cost(&p, STR("m"), &n, &cost));
+    assert_true(cost == 1.0 + 0.25 + 2.0);
+    assert_true(prices_cost(&p, STR("other"), &n, &cost));
+    assert_true(cost == 3.0 + 1.0); /* without a price of their own, kept tokens cost as much as others */
+    prices_free(&p);
+    assert_false(prices_cost(&p, STR("m"), &n, &cost));
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"", "prices: byte 0"},
+        {"[]", "prices: expected an object of models"},
+        {"{\"m\": 1}", "prices: m: expected an object with input and output"},
+        {"{\"m\": {\"input\": 1}}", "prices: m: expected both input and output"},
+        {"{\"m\": {\"input\": -1, \"output\": 1}}", "prices: m: expected a price of 0 or more"},
+        {"{\"m\": {\"input\": \"1\"}}", "prices: m: expected a price of 0 or more"},
+        {"{\"m\": {\"per\": 1}}", "prices: m: expected input, cached or output, found per"},
+        {"{\"m\": {\"input\": 1, \"output\": 1}", "prices: byte"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (prices_read(&p, str_from(bad[i].text), "prices", &err) == STATUS_OK ||
+            !strstr(err.text, bad[i].says) || p.rows)
+            fail_msg("%s: %s", bad[i].text, err.text);
+    assert_string_equal(day_name(0).text, "1970-01-01");
+    assert_string_equal(day_name(20781).text, "2026-11-24");
+    assert_string_equal(owner_name(0).text, "local");
 }
 
 static void loopback_is_known(void **state)
@@ -322,13 +362,10 @@ static void kept_tokens_are_adopted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hosts_are_listed),
-        cmocka_unit_test(origins_are_listed),
-        cmocka_unit_test(keys_are_asked_for),
-        cmocka_unit_test(wrong_keys_wait),
-        cmocka_unit_test(loopback_is_known),
-        cmocka_unit_test(bodies_are_objects),
-        cmocka_unit_test(members_are_checked),
+        cmocka_unit_test(hosts_are_listed),        cmocka_unit_test(origins_are_listed),
+        cmocka_unit_test(keys_are_asked_for),      cmocka_unit_test(wrong_keys_wait),
+        cmocka_unit_test(prices_are_read),         cmocka_unit_test(loopback_is_known),
+        cmocka_unit_test(bodies_are_objects),      cmocka_unit_test(members_are_checked),
         cmocka_unit_test(kept_tokens_are_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
