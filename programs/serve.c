@@ -68,10 +68,24 @@ static void check_models(const struct serve_config *c)
             printf("%s%s%s", i ? ", " : "           also ", m->aliases[i], i + 1 < m->n_aliases ? "" : "\n");
         together += p->total_bytes;
     }
+    if (c->n_models == 0) return;
     printf("memory     %.1f MB of %.1f MB (%s)%s\n", (double)together / 1e6, (double)c->ram_bytes / 1e6,
            c->ram_source,
            together > c->ram_bytes ? ": not all at a time; the one that was not used for longest leaves"
                                    : "");
+}
+
+static void check_upstreams(const struct serve_config *c)
+{
+    for (const struct serve_upstream *u = c->upstreams; u < c->upstreams + c->n_upstreams; u++) {
+        printf("upstream   %s\n           %s, %s, %s, %d retries, %d s to connect, %d s without a byte\n",
+               u->u.name, u->u.url, u->u.family == FAMILY_OPENAI ? "openai" : "anthropic",
+               u->u.key ? "with a key" : "no key", u->u.n_retries, u->u.connect_s, u->u.silence_s);
+        for (int i = 0; i < u->u.n_models; i++)
+            printf("           model %s, there %s\n", u->models[i].name,
+                   strcmp(u->models[i].theirs, "*") == 0 ? "the same" : u->models[i].theirs);
+        for (int i = 0; i < u->u.n_fallbacks; i++) printf("           then %s\n", u->fallbacks[i]);
+    }
 }
 
 static void check_print(const struct serving *s)
@@ -80,6 +94,7 @@ static void check_print(const struct serving *s)
     const char *method, *path, *summary;
     printf("listen     %s port %d\nkeys       %d\n", o->host, o->port, s->guard.n_keys);
     check_models(&s->config);
+    check_upstreams(&s->config);
     printf("\n");
     for (int i = 0; server_route(i, &method, &path, &summary); i++)
         printf("%-5s %-26s %s\n", method, path, summary);
@@ -123,13 +138,17 @@ static void say_ready(struct serving *s, int port)
     fprintf(stderr, "fathom serve: ");
     if (one)
         fprintf(stderr, "%s", m->name);
-    else
+    else if (s->config.n_models)
         fprintf(stderr, "%d models", s->config.n_models);
+    if (s->config.n_upstreams)
+        fprintf(stderr, "%s%d upstream%s", s->config.n_models ? " and " : "", s->config.n_upstreams,
+                s->config.n_upstreams > 1 ? "s" : "");
     fprintf(stderr, " on http://%s%s%s:%d, ", v6 ? "[" : "", o->host, v6 ? "]" : "", port);
     if (one)
         fprintf(stderr, "%d slots of %d tokens\n", m->o.n_slots, engine_plan(m->runtime.engine)->n_ctx);
     else
-        fprintf(stderr, "loaded when they are asked for\n");
+        fprintf(stderr, "%s\n",
+                s->config.n_models ? "loaded when they are asked for" : "no model of its own");
 }
 
 static int serve(struct serving *s, struct error *err)
@@ -137,6 +156,7 @@ static int serve(struct serving *s, struct error *err)
     struct server *server = NULL;
     struct serve_config *c = &s->config;
     struct model_source sources[SERVE_MAX_MODELS];
+    struct upstream upstreams[SERVE_MAX_UPSTREAMS];
     sigset_t signals;
     /* Every thread from here on leaves these signals to the one that waits for them. */
     sigemptyset(&signals);
@@ -145,10 +165,13 @@ static int serve(struct serving *s, struct error *err)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     for (int i = 0; i < c->n_models; i++) sources[i] = serve_model_source(&c->models[i]);
+    for (int i = 0; i < c->n_upstreams; i++) upstreams[i] = c->upstreams[i].u;
     const struct server_options so = {.address = c->o.host,
                                       .port = c->o.port,
                                       .models = sources,
                                       .n_models = c->n_models,
+                                      .upstreams = upstreams,
+                                      .n_upstreams = c->n_upstreams,
                                       .ram_bytes = c->ram_bytes,
                                       .load_wait_s = c->o.load_wait_s,
                                       .guard = &s->guard,

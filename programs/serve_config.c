@@ -14,7 +14,7 @@ struct reader {
 
 /* ---- values ---- */
 
-static char *keep_text(struct serve_config *c, const char *text)
+char *serve_config_keep(struct serve_config *c, const char *text)
 {
     char *copy = arena_alloc(&c->arena, strlen(text) + 1);
     if (copy) memcpy(copy, text, strlen(text) + 1);
@@ -32,27 +32,37 @@ static bool take_item(void *ctx, char *item)
     struct list *l = ctx;
     char *text = setting_quoted(item);
     if (!text || !*text || l->n == l->max) return false;
-    return (l->out[l->n++] = keep_text(l->c, text)) != NULL;
+    return (l->out[l->n++] = serve_config_keep(l->c, text)) != NULL;
 }
 
-static int read_list(struct list *l, struct setting *s, struct error *err)
+int serve_config_list(struct serve_config *c, const char **out, int max, int *n, struct setting *s,
+                      struct error *err)
 {
     char expected[80], found[SETTINGS_LINE_BYTES + 2];
+    struct list l = {c, out, 0, max};
     snprintf(found, sizeof found, "%s", s->value);
-    snprintf(expected, sizeof expected, "a list of at most %d quoted names", l->max);
-    return setting_each(s->value, take_item, l) ? STATUS_OK : setting_error(s, expected, found, err);
+    snprintf(expected, sizeof expected, "a list of at most %d quoted names", max);
+    bool ok = setting_each(s->value, take_item, &l);
+    *n = l.n;
+    return ok ? STATUS_OK : setting_error(s, expected, found, err);
+}
+
+bool serve_config_is_name(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return *name && *name != '.' && strspn(name, allowed) == strlen(name);
 }
 
 /* Options that take a list of names have commas between them on the command line. */
 static const char *read_names(struct serve_config *c, struct setting *s, struct error *err)
 {
     const char *names[64];
-    struct list l = {c, names, 0, 64};
+    int n;
     struct buf joined;
-    if (read_list(&l, s, err) != STATUS_OK) return NULL;
+    if (serve_config_list(c, names, 64, &n, s, err) != STATUS_OK) return NULL;
     buf_init(&joined, 1 << 16);
-    for (int i = 0; i < l.n; i++) buf_printf(&joined, "%s%s", i ? "," : "", names[i]);
-    const char *text = keep_text(c, buf_cstr(&joined));
+    for (int i = 0; i < n; i++) buf_printf(&joined, "%s%s", i ? "," : "", names[i]);
+    const char *text = serve_config_keep(c, buf_cstr(&joined));
     buf_free(&joined);
     if (!text) setting_error(s, "a shorter list", s->value, err);
     return text;
@@ -74,7 +84,7 @@ static int read_option(struct serve_config *c, struct options *o, const struct o
     }
     if (row->type == OPTION_TEXT || row->type == OPTION_SIZE) quoted = setting_quoted(s->value);
     if (row->type == OPTION_TEXT && !quoted) return setting_error(s, "a quoted text", text, err);
-    if (quoted) text = keep_text(c, quoted);
+    if (quoted) text = serve_config_keep(c, quoted);
     if (!text) return setting_error(s, "a shorter text", s->key, err);
     int rc = option_set(o, row, text, err);
     return rc == STATUS_OK ? rc : error_prefix(err, "%s:%d", s->path, s->line);
@@ -121,8 +131,7 @@ static struct serve_model *model_of(struct serve_config *c, const struct setting
     struct serve_model *m = c->models;
     while (m < c->models + c->n_models && strcmp(m->name, name) != 0) m++;
     if (m < c->models + c->n_models) return m;
-    if (!*name || *name == '.' ||
-        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != strlen(name)) {
+    if (!serve_config_is_name(name)) {
         error_set(err, STATUS_FORMAT, "%s:%d: [%s]: expected a name of letters, digits, '.', '_' and '-'",
                   s->path, s->line, s->section);
         return NULL;
@@ -147,12 +156,8 @@ static int read_model(struct reader *k, struct setting *s, struct error *err)
     struct serve_model *m = model_of(k->c, s, err);
     struct suggestion near;
     if (!m) return STATUS_FORMAT;
-    if (strcmp(s->key, "aliases") == 0) {
-        struct list l = {k->c, m->aliases, 0, SERVE_MAX_ALIASES};
-        int rc = read_list(&l, s, err);
-        m->n_aliases = l.n;
-        return rc;
-    }
+    if (strcmp(s->key, "aliases") == 0)
+        return serve_config_list(k->c, m->aliases, SERVE_MAX_ALIASES, &m->n_aliases, s, err);
     suggest_init(&near, s->key);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         suggest_offer(&near, keys[i]);
@@ -170,8 +175,9 @@ static int on_line(void *ctx, struct setting *s, struct error *err)
     struct reader *k = ctx;
     if (!*s->section) return read_top(k, s, err);
     if (strncmp(s->section, "model.", 6) == 0) return read_model(k, s, err);
-    return error_set(err, STATUS_FORMAT, "%s:%d: [%s]: expected a table [model.NAME]", s->path, s->line,
-                     s->section);
+    if (strncmp(s->section, "upstream.", 9) == 0) return serve_upstream_line(k->c, s, err);
+    return error_set(err, STATUS_FORMAT, "%s:%d: [%s]: expected a table [model.NAME] or [upstream.NAME]",
+                     s->path, s->line, s->section);
 }
 
 /* ---- what follows from all of it ---- */
@@ -214,7 +220,9 @@ int serve_config_read(struct serve_config *c, const struct options *o, struct er
     int rc = arena_init(&c->arena, SETTINGS_MAX_BYTES, "configuration", err);
     if (rc == STATUS_OK && o->config) rc = settings_read(&c->text, o->config, on_line, &k, err);
     if (rc == STATUS_OK) rc = check_tables(c, err);
-    if (rc == STATUS_OK && c->n_models == 0) c->models[c->n_models++].o = c->o;
+    bool named = OPTION_GIVEN(&c->o, model) || OPTION_GIVEN(&c->o, model_name);
+    if (rc == STATUS_OK && c->n_models == 0 && (named || c->n_upstreams == 0))
+        c->models[c->n_models++].o = c->o;
     return rc;
 }
 
@@ -242,7 +250,8 @@ int serve_config_settle(struct serve_config *c, struct error *err)
         snprintf(folder, size, "%s/%s", c->o.keep, m->name);
         m->o.keep = folder;
     }
-    return c->n_models > 1 && c->o.keep ? folder_make(c->o.keep, err) : STATUS_OK;
+    int rc = c->n_models > 1 && c->o.keep ? folder_make(c->o.keep, err) : STATUS_OK;
+    return rc == STATUS_OK ? serve_upstreams_settle(c, err) : rc;
 }
 
 void serve_config_free(struct serve_config *c)

@@ -34,38 +34,69 @@ static void write_model(struct json_writer *w, const struct model_source *m, enu
     json_close(w, '}');
 }
 
-static void list_models(struct json_writer *w, struct models *ms)
+static void write_remote(struct json_writer *w, const struct upstream *u, const struct upstream_model *m)
 {
     json_open(w, '{');
-    json_key(w, "object"), json_str(w, STR("list"));
-    json_key(w, "data"), json_open(w, '[');
-    for (int i = 0; i < models_n(ms); i++) write_model(w, models_source(ms, i), models_state(ms, i));
-    json_close(w, ']');
-    json_key(w, "has_more"), json_bool(w, false);
-    json_key(w, "first_id"), json_str(w, str_from(models_source(ms, 0)->id));
-    json_key(w, "last_id"), json_str(w, str_from(models_source(ms, models_n(ms) - 1)->id));
+    json_key(w, "id"), json_str(w, str_from(m->name));
+    json_key(w, "object"), json_str(w, STR("model"));
+    json_key(w, "created"), json_int(w, 0);
+    json_key(w, "owned_by"), json_str(w, str_from(u->name));
+    json_key(w, "type"), json_str(w, STR("model"));
+    json_key(w, "display_name"), json_str(w, str_from(m->name));
+    json_key(w, "created_at"), json_str(w, STR("1970-01-01T00:00:00Z"));
+    json_key(w, "state"), json_str(w, STR("remote"));
     json_close(w, '}');
+}
+
+/* Writes the models, or the one of that id alone; *first and *last: their ids. Names that are patterns are no
+ * models. */
+static int write_models(struct json_writer *w, const struct server *s, const char *id, const char **first,
+                        const char **last)
+{
+    int n = 0;
+    for (int i = 0; i < models_n(s->models); i++) {
+        const struct model_source *m = models_source(s->models, i);
+        if (id && strcmp(m->id, id) != 0) continue;
+        write_model(w, m, models_state(s->models, i));
+        *first = n++ ? *first : m->id;
+        *last = m->id;
+    }
+    for (const struct upstream *u = s->o.upstreams; u < s->o.upstreams + s->o.n_upstreams; u++)
+        for (const struct upstream_model *m = u->models; m < u->models + u->n_models; m++) {
+            if (strchr(m->name, '*') || (id && (n || strcmp(m->name, id) != 0))) continue;
+            write_remote(w, u, m);
+            *first = n++ ? *first : m->name;
+            *last = m->name;
+        }
+    return n;
 }
 
 void handle_models(struct server *s, struct exchange *x)
 {
     struct buf out;
     struct json_writer w;
-    const char *path = exchange_path(x), *one = strstr(path, "models/");
+    const char *path = exchange_path(x), *one = strstr(path, "models/"), *first = "", *last = "";
+    struct problem p = {0};
+    if (one && !one[7]) one = NULL;
     buf_init(&out, 1 << 20);
     json_writer_init(&w, &out);
-    if (!one || !one[7]) {
-        list_models(&w, s->models);
+    if (!one) {
+        json_open(&w, '{');
+        json_key(&w, "object"), json_str(&w, STR("list"));
+        json_key(&w, "data"), json_open(&w, '[');
+    }
+    int n = write_models(&w, s, one ? one + 7 : NULL, &first, &last);
+    if (!one) {
+        json_close(&w, ']');
+        json_key(&w, "has_more"), json_bool(&w, false);
+        json_key(&w, "first_id"), json_str(&w, str_from(first));
+        json_key(&w, "last_id"), json_str(&w, str_from(last));
+        json_close(&w, '}');
+    }
+    if (n || !one) {
         respond_json(x, 200, &out);
         return;
     }
-    for (int i = 0; i < models_n(s->models); i++)
-        if (strcmp(one + 7, models_source(s->models, i)->id) == 0) {
-            write_model(&w, models_source(s->models, i), models_state(s->models, i));
-            respond_json(x, 200, &out);
-            return;
-        }
-    struct problem p = {0};
     problem_set(&p, 404, "model_not_found", NULL,
                 "the model %.100s is not served here; GET /v1/models lists those that are", one + 7);
     problem_respond(x, &p, FAMILY_OPENAI);
@@ -117,6 +148,17 @@ static void metric(struct buf *out, const char *name, const char *type, const ch
                name, value);
 }
 
+static void write_gateway(struct buf *out, struct gateway *g)
+{
+    struct gateway_stats t;
+    gateway_read_stats(g, &t);
+    metric(out, "forwarded_total", "counter", "requests that upstreams answered", (double)t.n_forwarded);
+    metric(out, "forward_retries_total", "counter", "second tries of the same upstream", (double)t.n_retried);
+    metric(out, "forward_fallbacks_total", "counter", "requests handed to a fallback", (double)t.n_fallbacks);
+    metric(out, "forward_failed_total", "counter", "requests that no upstream answered", (double)t.n_failed);
+    metric(out, "forwards_running", "gauge", "requests at upstreams", t.n_running);
+}
+
 void handle_metrics(struct server *s, struct exchange *x)
 {
     struct scheduler_stats t;
@@ -155,6 +197,7 @@ void handle_metrics(struct server *s, struct exchange *x)
     metric(&out, "states_failed_total", "counter", "states that could not be written or read",
            (double)t.n_keep_failed);
     metric(&out, "kept_tokens", "gauge", "tokens held by slots", (double)t.kept_tokens);
+    if (s->gateway) write_gateway(&out, s->gateway);
     exchange_respond(x, 200, "text/plain; version=0.0.4", buf_view(&out));
     buf_free(&out);
 }
@@ -176,8 +219,7 @@ void handle_tokenize(struct server *s, struct exchange *x)
         take_bool(&p, "", in.root, "parse_special", &special) &&
         take_bool(&p, "", in.root, "add_special", &add_bos)) {
         int rc = STATUS_OK;
-        if (add_bos && tokenizer_bos(t) >= 0)
-            rc = token_list_push(&ids, tokenizer_bos(t), &err);
+        if (add_bos && tokenizer_bos(t) >= 0) rc = token_list_push(&ids, tokenizer_bos(t), &err);
         if (rc == STATUS_OK) rc = tokenizer_encode(t, text, special, &ids, &err);
         if (rc != STATUS_OK) problem_set(&p, 500, NULL, NULL, "%s", err.text);
     }

@@ -2,6 +2,7 @@
 #ifndef FATHOM_SERVER_INTERNAL_H
 #define FATHOM_SERVER_INTERNAL_H
 
+#include "server/gateway.h"
 #include "server/http.h"
 #include "server/models.h"
 #include "server/scheduler.h"
@@ -12,6 +13,7 @@
 struct server {
     struct server_options o;
     struct models *models;
+    struct gateway *gateway; /* NULL: no upstreams */
     struct http *http;
     double start_s;
     struct throttle throttle; /* the I/O thread's */
@@ -19,6 +21,8 @@ struct server {
     atomic_ullong n_requests, n_refused; /* by guard or queue; counters alone */
     atomic_ullong n_status[6];           /* by first digit */
 };
+
+enum { MODEL_NAME_BYTES = 150 };
 
 struct route {
     const char *method, *path;
@@ -28,9 +32,10 @@ struct route {
     const char *summary;
 };
 enum {
-    ROUTE_OPEN = 1,  /* no key is needed */
-    ROUTE_QUICK = 2, /* answers on the I/O thread */
-    ROUTE_MODEL = 4, /* needs the model that the body names: exchange_model */
+    ROUTE_OPEN = 1,     /* no key is needed */
+    ROUTE_QUICK = 2,    /* answers on the I/O thread */
+    ROUTE_MODEL = 4,    /* needs the model that the body names: exchange_model */
+    ROUTE_FORWARDS = 8, /* upstreams have it too */
 };
 
 /* Handlers: api_*.c */

@@ -32,5 +32,7 @@ const struct limit_row limit_rows[] = {
     {"turn", STORE_MAX_TURN_BYTES, "bytes of a kept turn's text, and of its reasoning"},
     {"title", STORE_MAX_TITLE_BYTES, "bytes of a kept conversation's title"},
     {"settings", STORE_MAX_SETTINGS_BYTES, "bytes of a kept conversation's settings"},
+    {"upstream", LIMIT_UPSTREAM_BYTES, "bytes of an upstream's answer that is no stream"},
+    {"event", LIMIT_EVENT_BYTES, "bytes of an event of an upstream's stream"},
     {NULL, 0, NULL},
 };

@@ -53,7 +53,7 @@ static bool alias_fits(const char *alias, struct str name, bool patterns)
 
 struct served *models_find(struct models *ms, struct str name, bool patterns)
 {
-    if (name.n == 0 || ms->n == 1) return &ms->all[0];
+    if (name.n == 0) return ms->n > 0 ? &ms->all[0] : NULL;
     for (int i = 0; i < ms->n; i++) {
         const struct model_source *s = &ms->all[i].source;
         if (str_is(name, s->id)) return &ms->all[i];
@@ -308,7 +308,7 @@ int models_open(struct models **out, const struct server_options *o, struct erro
     pthread_cond_init(&ms->changed, NULL);
     turns_init(&ms->turns);
     int rc = STATUS_OK;
-    ms->all = calloc((size_t)o->n_models, sizeof *ms->all);
+    ms->all = calloc((size_t)o->n_models + 1, sizeof *ms->all);
     if (!ms->all) rc = error_set(err, STATUS_NOMEM, "models: no memory for %d", o->n_models);
     for (; rc == STATUS_OK && ms->n < o->n_models; ms->n++) ms->all[ms->n].source = o->models[ms->n];
     if (rc == STATUS_OK && ms->n == 1) {

@@ -36,8 +36,7 @@ int models_open(struct models **out, const struct server_options *o, struct erro
 void models_stop(struct models *ms);
 void models_close(struct models *ms); /* accepts NULL */
 
-/* The model of that name, or NULL. name empty: the first. any_alias: patterns count too. A single model of a
- * server without upstreams answers to any name. */
+/* The model of that name, or NULL. name empty: the first, if there is one. patterns: they count too. */
 struct served *models_find(struct models *ms, struct str name, bool patterns);
 /* Holds m for x, which exchange_model tells from then on, until models_release. False: it must be loaded
  * first, and x comes back to its worker when it is; or p is set. */

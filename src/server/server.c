@@ -7,17 +7,18 @@
 #include "server/limits.h"
 #include "server/web.h"
 
-enum { N_WORKERS = 2, MODEL_NAME_BYTES = 150 };
+enum { N_WORKERS = 2 };
 
 // clang-format off
 static const struct route routes[] = {
-    {"POST", "/v1/chat/completions", FAMILY_OPENAI, handle_chat, ROUTE_MODEL, "OpenAI chat, with DeepSeek's additions"},
-    {"POST", "/v1/completions", FAMILY_OPENAI, handle_completions, ROUTE_MODEL, "text completion, fill in the middle, scoring"},
-    {"POST", "/v1/responses", FAMILY_OPENAI, handle_responses, ROUTE_MODEL, "OpenAI responses, without storage"},
-    {"POST", "/v1/messages", FAMILY_ANTHROPIC, handle_messages, ROUTE_MODEL, "Anthropic messages"},
-    {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, ROUTE_MODEL, "tokens of a messages request"},
+    {"POST", "/v1/chat/completions", FAMILY_OPENAI, handle_chat, ROUTE_MODEL | ROUTE_FORWARDS, "OpenAI chat, with DeepSeek's additions"},
+    {"POST", "/v1/completions", FAMILY_OPENAI, handle_completions, ROUTE_MODEL | ROUTE_FORWARDS, "text completion, fill in the middle, scoring"},
+    {"POST", "/v1/responses", FAMILY_OPENAI, handle_responses, ROUTE_MODEL | ROUTE_FORWARDS, "OpenAI responses, without storage"},
+    {"POST", "/v1/messages", FAMILY_ANTHROPIC, handle_messages, ROUTE_MODEL | ROUTE_FORWARDS, "Anthropic messages"},
+    {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, ROUTE_MODEL | ROUTE_FORWARDS, "tokens of a messages request"},
     {"GET", "/v1/models", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "the models that are served"},
-    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, ROUTE_MODEL, "not for generative models: says so"},
+    {"GET", "/v1/models/*", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "one of them"},
+    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, ROUTE_MODEL | ROUTE_FORWARDS, "not for generative models: says so"},
     {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, ROUTE_MODEL, "text to token ids"},
     {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, ROUTE_MODEL, "token ids to text"},
     {"GET", "/conversations", FAMILY_OPENAI, handle_conversations, 0, "conversations that are kept, the newest first"},
@@ -92,8 +93,6 @@ static const struct route *find_route(struct exchange *x, struct problem *p)
     const char *name = canonical(path, space, sizeof space);
     for (const struct web_file *f = web_files; f->path; f++)
         if (strcmp(path, f->path) == 0) name = "/";
-    bool is_model = strncmp(name, "/v1/models/", 11) == 0;
-    if (is_model) name = "/v1/models";
     for (int i = 0; i < N_ROUTES; i++) {
         if (!matches(routes[i].path, name)) continue;
         if (strcmp(method, routes[i].method) == 0) return &routes[i];
@@ -208,18 +207,27 @@ static struct str named_model(struct str body, char *space, size_t size)
     return (struct str){space, n};
 }
 
-/* The model that the request names is held for it. False: it waits, or p is set. */
+/* The model that the request names is held for it. False: it waits, or goes elsewhere, or p is set. */
 static bool take_model(struct server *s, struct exchange *x, struct problem *p)
 {
     char space[MODEL_NAME_BYTES];
-    bool one = models_n(s->models) == 1;
+    bool one = models_n(s->models) == 1 && !s->gateway; /* which answers to any name */
     struct str name = one ? STR("") : named_model(exchange_body(x), space, sizeof space);
-    struct served *m = models_find(s->models, name, false);
-    if (!m) m = models_find(s->models, name, true);
+    struct served *m = NULL;
+    struct remote to = {NULL, NULL};
+    for (int patterns = 0; patterns < 2 && !m && !to.upstream; patterns++) {
+        m = models_find(s->models, name, patterns);
+        if (!m) to = gateway_find(s->gateway, name, patterns);
+    }
     if (m) return models_take(s->models, m, x, p);
-    return problem_set(p, 404, "model_not_found", "model",
-                       "the model %.*s is not served here; GET /v1/models lists those that are", (int)name.n,
-                       name.p);
+    if (!to.upstream && name.n == 0)
+        return problem_set(p, 400, NULL, "model", "model is missing; GET /v1/models lists what there is");
+    if (!to.upstream)
+        return problem_set(p, 404, "model_not_found", "model",
+                           "the model \"%.*s\" is not served here; GET /v1/models lists those that are",
+                           (int)name.n, name.p);
+    gateway_forward(s->gateway, x, to, name, p);
+    return false;
 }
 
 static void on_request(void *ctx, struct exchange *x)
@@ -265,6 +273,7 @@ int server_open(struct server **out, const struct server_options *o, struct erro
     s->o = *o;
     s->start_s = now_s();
     int rc = models_open(&s->models, &s->o, err);
+    if (rc == STATUS_OK && o->n_upstreams) rc = gateway_open(&s->gateway, s, &s->o, err);
     struct http_options ho = {.address = o->address,
                               .port = o->port,
                               .max_body_bytes = LIMIT_BODY_BYTES,
@@ -293,7 +302,9 @@ int server_drain(struct server *s)
 {
     atomic_store_explicit(&s->draining, true, memory_order_relaxed);
     http_quiesce(s->http);
-    return models_n_busy(s->models);
+    struct gateway_stats stats = {0};
+    if (s->gateway) gateway_read_stats(s->gateway, &stats);
+    return models_n_busy(s->models) + stats.n_running;
 }
 
 void server_close(struct server *s)
@@ -301,8 +312,10 @@ void server_close(struct server *s)
     if (!s) return;
     atomic_store_explicit(&s->draining, true, memory_order_relaxed);
     /* Every answer is given or refused before the connections are closed, which waits for what is unsent. */
+    gateway_stop(s->gateway);
     models_stop(s->models);
     http_close(s->http);
     models_close(s->models);
+    gateway_close(s->gateway);
     free(s);
 }

@@ -34,13 +34,33 @@ struct model_source {
     void *ctx;
 };
 
+enum api_family { FAMILY_OPENAI, FAMILY_ANTHROPIC };
+
+/* Another server, to which requests for its models are forwarded. */
+struct upstream_model {
+    const char *name;   /* here; a '*' at the end stands for anything */
+    const char *theirs; /* there; "*": as it was asked for */
+};
+struct upstream {
+    const char *name, *url; /* as that API's own clients take their base address */
+    enum api_family family; /* that it speaks */
+    const char *key;        /* sent along; NULL: none */
+    const struct upstream_model *models;
+    int n_models;
+    const char *const *fallbacks; /* names of models that take over, of this server or of upstreams */
+    int n_fallbacks;
+    int connect_s, silence_s, n_retries;
+};
+
 struct server_options {
     const char *address; /* numeric */
     int port;
     const struct model_source *models; /* a single one is loaded at once, several when they are asked for */
-    int n_models;                      /* at least 1 */
-    uint64_t ram_bytes;                /* that loaded models may take together; 0: any */
-    int load_wait_s;                   /* that a request waits for its model to be loaded */
+    int n_models;
+    const struct upstream *upstreams;
+    int n_upstreams;    /* there is a model at least, or an upstream */
+    uint64_t ram_bytes; /* that loaded models may take together; 0: any */
+    int load_wait_s;    /* that a request waits for its model to be loaded */
     const struct guard *guard;
     struct store *store;         /* conversations of the page, and usage; NULL: none are kept */
     const struct prices *prices; /* of tokens; NULL: none */

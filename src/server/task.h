@@ -61,8 +61,6 @@ struct api {
     void (*free)(void *own);
 };
 
-enum api_family { FAMILY_OPENAI, FAMILY_ANTHROPIC };
-
 struct task {
     struct server *server;
     struct served *served; /* held until the task is closed */
