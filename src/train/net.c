@@ -10,9 +10,9 @@ enum { HEAD_CHUNK = 512, MAX_SINKHORN = 64 };
 #define REALS(count)  scratch_take(s, (uint64_t)(count), sizeof(real))
 #define COUNTS(count) scratch_take(s, (uint64_t)(count), sizeof(int))
 
+/* All but its streams. */
 static void site_layout(struct site_acts *a, struct scratch *s, uint64_t n, uint64_t dim)
 {
-    a->streams = REALS(n * SLOTS * dim);
     a->m = REALS(n * HC_ROWS);
     a->q = REALS(n);
     a->mix = REALS(n * HC_ROWS);
@@ -63,7 +63,6 @@ static void moe_layout(const struct net *net, struct moe_acts *a, struct scratch
     a->weight = REALS(n * k);
     a->expert = COUNTS(n * k);
     a->place = COUNTS(n * k);
-    a->first = COUNTS((uint64_t)net->max_rows * (ne + 1));
     a->in = REALS(n * k * (uint64_t)c->dim);
     a->g = REALS(n * k * inter);
     a->u = REALS(n * k * inter);
@@ -142,21 +141,42 @@ static void work_layout(struct net *net, struct scratch *s)
     }
 }
 
-static void layout(struct net *net, struct scratch *s)
+/* What a block keeps in any case, then the rest: one after the other, or all in the same place, where the
+ * largest says how much there is. */
+static void blocks_layout(struct net *net, struct scratch *s, uint64_t n, uint64_t dim)
 {
-    const struct v4_config *c = &net->c;
-    uint64_t n = (uint64_t)net->max_tokens, dim = (uint64_t)c->dim, half = (uint64_t)c->rope_head_dim / 2;
-    uint64_t n_blocks = (uint64_t)(c->n_layers + c->n_mtp);
-    struct block_acts *acts = scratch_take(s, n_blocks, sizeof *acts);
-    net->acts = acts;
+    uint64_t n_blocks = (uint64_t)(net->c.n_layers + net->c.n_mtp),
+             pairs = (uint64_t)net->max_rows * ((uint64_t)net->c.n_routed_experts + 1);
+    struct block_acts *acts = net->acts = scratch_take(s, n_blocks, sizeof *acts), a = {0};
     for (uint64_t l = 0; l < n_blocks; l++) {
-        struct block_acts a = {0};
+        a.attn.streams = REALS(n * SLOTS * dim);
+        a.moe.first = COUNTS(pairs);
+        if (acts) acts[l] = a;
+    }
+    uint64_t begin = s->bytes, end = begin;
+    size_t mark = s->arena ? arena_mark(s->arena) : 0;
+    for (uint64_t l = 0; l < n_blocks; l++) {
+        if (acts) a = acts[l];
+        if (net->recompute && !s->failed) {
+            s->bytes = begin;
+            if (s->arena) arena_reset(s->arena, mark);
+        }
         site_layout(&a.attn, s, n, dim);
+        a.ffn.streams = REALS(n * SLOTS * dim);
         site_layout(&a.ffn, s, n, dim);
         attention_layout(net, &a.attention, s, n, (int)l);
         moe_layout(net, &a.moe, s, n);
         if (acts) acts[l] = a;
+        end = s->bytes > end ? s->bytes : end;
     }
+    if (!s->failed) scratch_take(s, end - s->bytes, 1);
+}
+
+static void layout(struct net *net, struct scratch *s)
+{
+    const struct v4_config *c = &net->c;
+    uint64_t n = (uint64_t)net->max_tokens, dim = (uint64_t)c->dim, half = (uint64_t)c->rope_head_dim / 2;
+    blocks_layout(net, s, n, dim);
     head_layout(&net->head, s, n, dim);
     if (c->n_mtp) {
         head_layout(&net->mtp_head, s, n, dim);
@@ -214,7 +234,7 @@ static void fill_angles(struct net *n)
 }
 
 int net_open(struct net **out, struct params *p, const struct kernels *k, struct pool *pool, int max_rows,
-             int row_tokens, struct error *err)
+             int row_tokens, bool recompute, struct error *err)
 {
     *out = NULL;
     if (p->c.hc_sinkhorn_iters > MAX_SINKHORN)
@@ -234,6 +254,7 @@ int net_open(struct net **out, struct params *p, const struct kernels *k, struct
     n->max_rows = max_rows;
     n->row_tokens = row_tokens;
     n->max_tokens = max_rows * row_tokens;
+    n->recompute = recompute;
     sizes(n);
     struct scratch s = {0};
     layout(n, &s);
@@ -274,11 +295,27 @@ static void embed_row(const struct span *s)
                    n->params->embed->w + (size_t)n->b->ids[t] * dim, dim * sizeof(real));
 }
 
+static void run_block(struct net *n, int layer)
+{
+    int last = n->c.n_layers - 1;
+    block_forward(n, layer,
+                  layer < last    ? n->acts[layer + 1].attn.streams
+                  : layer == last ? n->head.streams
+                                  : n->mtp_head.streams);
+    n->held = layer;
+}
+
 static void forward(struct net *n)
 {
     net_rows(n, 0, embed_row);
-    for (int l = 0; l < n->c.n_layers; l++)
-        block_forward(n, l, l + 1 < n->c.n_layers ? n->acts[l + 1].attn.streams : n->head.streams);
+    for (int l = 0; l < n->c.n_layers; l++) run_block(n, l);
+}
+
+/* The streams that the block writes once more are what they were. */
+static void back_through(struct net *n, int layer)
+{
+    if (n->recompute && n->held != layer) run_block(n, layer);
+    block_back(n, layer);
 }
 
 static struct head_job head_job(struct net *n, bool learn)
@@ -306,13 +343,13 @@ static void run_mtp(struct net *n, bool learn, struct net_losses *l)
                            .learn = learn};
     struct head_result r;
     mtp_enter(n);
-    block_forward(n, layer, n->mtp_head.streams);
+    run_block(n, layer);
     if (learn) vectors_clear(n);
     head_run(n, &job, &r);
     l->mtp += r.loss;
     l->n_mtp_targets += r.n_targets;
     if (!learn) return;
-    block_back(n, layer);
+    back_through(n, layer);
     mtp_enter_back(n);
     vectors_back(n, layer);
 }
@@ -322,6 +359,7 @@ static void begin(struct net *n, const struct batch *b, const struct net_options
     CHECK(b->n_rows <= n->max_rows && b->row_tokens <= n->row_tokens);
     n->b = b;
     n->o = *o;
+    n->held = -1;
     memset(n->row_kl, 0, (size_t)n->max_rows * sizeof *n->row_kl);
     memset(n->row_balance, 0, (size_t)n->max_rows * sizeof *n->row_balance);
 }
@@ -376,7 +414,7 @@ void net_learn(struct net *n, const struct batch *b, const struct net_options *o
     }
     for (int layer = n->c.n_layers - 1; layer >= 0; layer--) {
         vectors_clear(n);
-        block_back(n, layer);
+        back_through(n, layer);
         vectors_back(n, layer);
     }
     net_rows(n, 0, sum_streams_row);

@@ -126,11 +126,14 @@ struct net {
     const struct kernels *k;
     struct pool *pool;
     int max_rows, row_tokens, max_tokens;
+    bool recompute; /* blocks take turns with one set of activations, which the backward pass makes again */
+    int held;       /* the block whose activations are in it; -1: none */
     int max_entries, max_selected, max_keys, max_view, row_values, head_chunk;
     struct rope rope[2];
     real *cosines[2], *sines[2], *neg_sines[2]; /* (row_tokens, rope_head_dim / 2) by position; 0 plain, 1
                                                    compressed layers */
-    struct block_acts *acts;                    /* (n_layers + n_mtp) */
+    struct block_acts *acts;                    /* (n_layers + n_mtp); with recompute all but attn.streams
+                                                   and moe.first are one and the same memory */
     struct head_acts head, mtp_head;
     real *mtp_raw, *mtp_en, *mtp_hn; /* (N, dim) twice, (N, 4, dim): the next tokens' embeddings and their
                                         norm, the normed streams */
@@ -149,9 +152,11 @@ struct net {
     double *row_kl, *row_balance; /* (max_rows) */
 };
 
-/* Room for micro-batches of max_rows rows of row_tokens. */
+/* Room for micro-batches of max_rows rows of row_tokens. With recompute a block keeps its incoming streams
+ * alone, and computes the rest once more when its gradient is due: less memory, a third more products of the
+ * forward pass's kind, the same bits. */
 int net_open(struct net **out, struct params *p, const struct kernels *k, struct pool *pool, int max_rows,
-             int row_tokens, struct error *err);
+             int row_tokens, bool recompute, struct error *err);
 void net_close(struct net *n); /* accepts NULL */
 
 /* Forward and backward: adds to params->g and to *l. */

@@ -75,6 +75,7 @@ static const struct field fields[] = {
     {"train", "final_mtp_weight", FIELD_REAL, RUN(final_mtp_weight), 0, 10, 0.1},
     {"train", "select_from", FIELD_REAL, RUN(select_from), 0, 1, 0.85},
     {"train", "quantize_from", FIELD_REAL, RUN(quantize_from), 0, 1, 1},
+    {"train", "recompute", FIELD_INT, RUN(recompute), 0, 1, 0},
     {"train", "save_every", FIELD_INT, RUN(save_every), 1, 1 << 30, 200},
     {"train", "keep", FIELD_INT, RUN(keep), 1, 1000, 3},
     {"train", "evaluate_every", FIELD_INT, RUN(evaluate_every), 0, 1 << 30, 100},

@@ -36,6 +36,7 @@ struct recipe {
      * quantize_from on, 1 being never, weights, activations and cache rows are rounded as in an FP4 export.
      */
     double select_from, quantize_from;
+    int recompute;      /* 1: blocks keep little of the forward pass and compute it again: see net.h */
     struct buf text;    /* of the file */
     struct arena arena; /* paths */
 };

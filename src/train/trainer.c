@@ -62,7 +62,8 @@ static int open_parts(struct trainer *t, int n_threads, const char *isa, struct 
     if (rc == STATUS_OK) rc = params_open(&t->params, &r->model, err);
     if (rc == STATUS_OK && !r->mix_streams) params_fix_streams(t->params);
     if (rc == STATUS_OK)
-        rc = net_open(&t->net, t->params, &t->kernels, t->pool, r->micro_rows, r->row_tokens, err);
+        rc = net_open(&t->net, t->params, &t->kernels, t->pool, r->micro_rows, r->row_tokens, r->recompute,
+                      err);
     if (rc == STATUS_OK) rc = optimizer_open(&t->optimizer, t->params, &t->kernels, t->pool, err);
     if (rc == STATUS_OK) rc = batch_open(&t->batch, r->micro_rows, r->row_tokens, err);
     if (rc != STATUS_OK) return rc;

@@ -39,7 +39,7 @@ static void setup(struct fixture *f, const struct v4_config *c, int n_threads)
     need(kernels_init(&f->k, NULL, &err), &err);
     need(pool_open(&f->pool, n_threads, &err), &err);
     need(batch_open(&f->b, 3, MAX_TOKENS, &err), &err);
-    need(net_open(&f->n, f->p, &f->k, f->pool, 3, MAX_TOKENS, &err), &err);
+    need(net_open(&f->n, f->p, &f->k, f->pool, 3, MAX_TOKENS, false, &err), &err);
 }
 
 static void teardown(struct fixture *f)

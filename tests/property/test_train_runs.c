@@ -195,6 +195,37 @@ static void stopping_changes_nothing(void **state)
     teardown(&cut);
 }
 
+/* The same run, with activations kept and with activations made again. */
+static void recomputing_changes_nothing(void **state)
+{
+    (void)state;
+    struct run r[2];
+    struct trainer *t[2];
+    struct error err = {0};
+    struct step_report s[2];
+    char text[512];
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "%srecompute = %d\n", short_run, i);
+        setup(&r[i], text);
+        t[i] = open_run(&r[i], 1 + i);
+    }
+    while (t[0]->step < 24) {
+        for (int i = 0; i < 2; i++) need(trainer_step(t[i], &s[i], &err), &err);
+        assert_memory_equal(&s[0].loss, &s[1].loss, sizeof s[0].loss);
+        assert_memory_equal(&s[0].gradient_norm, &s[1].gradient_norm, sizeof s[0].gradient_norm);
+        assert_true(s[0].load == s[1].load && s[0].index_kl == s[1].index_kl && s[0].balance == s[1].balance);
+    }
+    assert_memory_equal(t[0]->params->w, t[1]->params->w, t[0]->params->n_values * sizeof(real));
+    size_t kept = t[0]->net->arena.size, again = t[1]->net->arena.size;
+    print_message("# activations of five blocks: %.1f MB kept, %.1f MB made again\n", (double)kept / 1e6,
+                  (double)again / 1e6);
+    assert_true(again < kept / 2);
+    for (int i = 0; i < 2; i++) {
+        trainer_close(t[i]);
+        teardown(&r[i]);
+    }
+}
+
 static void newest(const struct run *r, int step, char out[640])
 {
     snprintf(out, 640, "%s/step-%08d.ckpt", r->dir, step);
@@ -360,7 +391,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_named),        cmocka_unit_test(eight_sentences_are_learnt),
         cmocka_unit_test(stopping_changes_nothing),  cmocka_unit_test(damage_falls_back),
         cmocka_unit_test(kills_cost_one_interval),   cmocka_unit_test(not_finite_moves_nothing),
-        cmocka_unit_test(the_plain_baseline_learns),
+        cmocka_unit_test(the_plain_baseline_learns), cmocka_unit_test(recomputing_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

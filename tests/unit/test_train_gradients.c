@@ -106,7 +106,7 @@ static void setup(struct fixture *f, const struct v4_config *c, const int *lengt
     memset(f, 0, sizeof *f);
     if (params_open(&f->p, c, &err) != STATUS_OK || kernels_init(&f->k, NULL, &err) != STATUS_OK ||
         pool_open(&f->pool, n_threads, &err) != STATUS_OK || batch_open(&f->b, 3, 40, &err) != STATUS_OK ||
-        net_open(&f->n, f->p, &f->k, f->pool, 3, 40, &err) != STATUS_OK)
+        net_open(&f->n, f->p, &f->k, f->pool, 3, 40, false, &err) != STATUS_OK)
         fail_msg("%s", err.text);
     fill_random(f->p, 7);
     fill_batch(f->b, lengths, c->n_vocab, 11);
