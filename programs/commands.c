@@ -92,6 +92,15 @@ const struct command commands[N_COMMANDS] = {
         "fathom sft --from tiny.toml -o tuned --epochs 5 talk.jsonl\n"
         "fathom export --config tuned/run.toml -o model-2 # the result\n",
         cmd_sft},
+    [COMMAND_DISTILL] = {"distill", "text|logits FILE...", 2, OPTIONS_MAX_ARGS, "let a model of your own learn from another model",
+        "text: the teacher, any model that runs, answers the requests of .jsonl files (\"messages\" as in a chat request; what an "
+        "assistant says last is put aside), always by its likeliest token; the student learns the answers as `fathom sft` does. "
+        "logits: the student learns the teacher's whole distribution at every token of the assistant's in conversations (reverse "
+        "KL); the teacher must have the student's tokenizer. Started again, either goes on where it stopped.\n",
+        "fathom distill text -m coder --from model -o tuned questions.jsonl\n"
+        "fathom distill logits -m big-model --from small.toml -o tuned talk.jsonl\n"
+        "fathom export --config tuned/run.toml -o model-2 # the result\n",
+        cmd_distill},
     [COMMAND_EXPORT] = {"export", "", 0, 0, "make a model of a training run",
         "Writes the newest whole checkpoint of the run, or the one that --from names, in the layout of the official release: "
         "config.json, model.safetensors, and the tokenizer that [data] names; or as one GGUF file.\n",

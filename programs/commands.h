@@ -19,6 +19,7 @@ enum command_id {
     COMMAND_DATA,
     COMMAND_TRAIN,
     COMMAND_SFT,
+    COMMAND_DISTILL,
     COMMAND_EXPORT,
     COMMAND_EVAL,
     COMMAND_HELP,
@@ -61,6 +62,7 @@ int cmd_synth(const struct options *o, struct error *err);
 int cmd_data(const struct options *o, struct error *err);
 int cmd_train(const struct options *o, struct error *err);
 int cmd_sft(const struct options *o, struct error *err);
+int cmd_distill(const struct options *o, struct error *err);
 int cmd_export(const struct options *o, struct error *err);
 int cmd_eval(const struct options *o, struct error *err);
 int cmd_help(const struct options *o, struct error *err);

@@ -118,7 +118,7 @@ static int evaluate(struct eval *e, size_t which, struct error *err)
     return rc;
 }
 
-static void eval_close(struct eval *e)
+void eval_close(struct eval *e)
 {
     for (int i = 0; i < EVAL_AT_ONCE; i++) {
         struct eval_task *t = &e->tasks[i];
@@ -138,7 +138,7 @@ static void eval_close(struct eval *e)
     runtime_close(&e->r);
 }
 
-static int eval_open(struct eval *e, bool asks, struct error *err)
+int eval_open(struct eval *e, bool asks, struct error *err)
 {
     int n = asks ? EVAL_AT_ONCE : 1;
     int rc = runtime_open_engine(&e->r, e->o, n, err);

@@ -65,6 +65,10 @@ struct eval {
     struct progress progress;
 };
 
+/* Opens the model that e->o names, and sessions to ask it in its chat format (asks) or one to read in. Call
+ * eval_close in every case. */
+int eval_open(struct eval *e, bool asks, struct error *err);
+void eval_close(struct eval *e);
 /* Another task may be taken: --limit is not reached. */
 bool eval_wants_more(const struct eval *e);
 /* An empty task to fill. */

@@ -63,6 +63,7 @@ int finetune_open(struct finetune *f, const struct options *o, const char *comma
     *f = (struct finetune){.o = o, .command = command};
     buf_init(&f->from, PATH_MAX_BYTES);
     buf_init(&f->tokenizer, PATH_MAX_BYTES);
+    buf_init(&f->teacher, PATH_MAX_BYTES);
     size_t n = strlen(o->from);
     bool is_run = n > 5 && strcmp(o->from + n - 5, ".toml") == 0;
     int rc = is_run ? from_run(f, o->from, err) : from_model(f, o->from, err);
@@ -73,10 +74,17 @@ int finetune_open(struct finetune *f, const struct options *o, const char *comma
     return rc == STATUS_OK ? folder_make(o->output, err) : rc;
 }
 
+int finetune_teacher(struct finetune *f, const char *name, struct error *err)
+{
+    const struct model_row *row;
+    return model_resolve(&f->teacher, name, &row, err);
+}
+
 void finetune_close(struct finetune *f)
 {
     buf_free(&f->from);
     buf_free(&f->tokenizer);
+    buf_free(&f->teacher);
 }
 
 /* ---- data: made beside what the folder may hold, and put in its place when that is no other run's ---- */
@@ -177,6 +185,7 @@ static int describe(struct finetune *f, struct buf *out, struct error *err)
     buf_printf(out, "\n[source.chat]\npaths = [\"%s\"]\n", shard);
     if (f->o->held_out) buf_printf(out, "\n[held_out]\npaths = [\"%s\"]\n", held);
     buf_printf(out, "\n[train]\ndir = \"%s\"\nfrom = \"%s\"\n", f->o->output, buf_cstr(&f->from));
+    if (f->teacher.n > 0) buf_printf(out, "teacher = \"%s\"\n", buf_cstr(&f->teacher));
     buf_printf(
         out,
         "steps = %d\nrows = %d\nmicro_rows = %d\nrate = %.9g\nwarmup_steps = %d\ndecay_from = 0.1\n"

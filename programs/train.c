@@ -79,7 +79,7 @@ static int take_lock(struct training *r, struct error *err)
 
 static const char log_header[] =
     "step,tokens,loss,accuracy,mtp_loss,index_kl,balance,gradient_norm,rate,load,"
-    "tokens_per_second,peak_share,held_out_loss,held_out_bits_per_byte\n";
+    "tokens_per_second,peak_share,held_out_loss,held_out_bits_per_byte,teacher_kl\n";
 
 /* Lines of steps that the checkpoint does not know are forgotten, so that the log tells of one run. */
 static int open_log(struct training *r, struct error *err)
@@ -116,9 +116,11 @@ static int log_step(struct training *r, const struct step_report *s, bool evalua
             (unsigned long long)r->t->tokens, s->loss, s->accuracy, s->mtp_loss, s->index_kl, s->balance,
             s->gradient_norm, s->rate, s->load, speed, speed * r->t->flops_per_token / 1e9 / r->peak_gflops);
     if (evaluated)
-        fprintf(r->log, ",%.6f,%.6f\n", r->last.loss, r->last.bits_per_byte);
+        fprintf(r->log, ",%.6f,%.6f,", r->last.loss, r->last.bits_per_byte);
     else
-        fputs(",,\n", r->log);
+        fputs(",,,", r->log);
+    if (r->t->teacher) fprintf(r->log, "%.6f", s->teacher_kl);
+    fputc('\n', r->log);
     if (fflush(r->log) == 0) return STATUS_OK;
     return error_set(err, STATUS_IO, "%s/log.csv: cannot write: %s", r->t->recipe.dir, strerror(errno));
 }
@@ -196,6 +198,7 @@ static int evaluate(struct training *r, bool *evaluated, struct error *err)
     fprintf(stderr, "%sstep %d  held-out loss %.4f", r->term.is_terminal ? "\r\033[K" : "", r->t->step,
             r->last.loss);
     if (r->last.bits_per_byte > 0) fprintf(stderr, ", %.4f bits per byte", r->last.bits_per_byte);
+    if (r->t->teacher) fprintf(stderr, ", %.4f nats from the teacher", r->last.teacher_kl);
     fprintf(stderr, ", %.1f%% of the tokens right\n", 100 * r->last.accuracy);
     return STATUS_OK;
 }

@@ -31,6 +31,7 @@ enum column {
     SHARE,
     HELD_OUT,
     BITS,
+    TEACHER_KL,
     N_COLUMNS
 };
 
@@ -50,10 +51,9 @@ static int add_line(struct table *t, const char *line)
     }
     double *row = t->value + (size_t)t->n++ * N_COLUMNS;
     for (int c = 0; c < N_COLUMNS; c++) {
-        char *end;
-        row[c] = strtod(line, &end);
-        if (end == line) row[c] = (double)NAN;
-        line = end + strcspn(end, ",\n");
+        /* strtod by itself would go on in the next line. */
+        row[c] = *line == ',' || *line == '\n' ? (double)NAN : strtod(line, NULL);
+        line += strcspn(line, ",\n");
         if (*line == ',') line++;
     }
     return STATUS_OK;
@@ -198,6 +198,7 @@ int train_report_write(const struct trainer *t, const struct buf *samples, struc
         summary(&out, t, &log);
         chart(&out, &log, "loss, nats per token", LOSS, HELD_OUT, "held out");
         chart(&out, &log, "tokens guessed right", ACCURACY, -1, NULL);
+        chart(&out, &log, "nats from the teacher, KL(student || teacher)", TEACHER_KL, -1, NULL);
         chart(&out, &log, "loss two tokens ahead (MTP)", MTP_LOSS, -1, NULL);
         chart(&out, &log, "the indexer's KL to the attention", INDEX_KL, -1, NULL);
         chart(&out, &log, "norm of the gradients", NORM, -1, NULL);

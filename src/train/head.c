@@ -9,9 +9,38 @@ struct region {
     int first; /* of the chunk, in head_token */
 };
 
+/* KL(p || q) over the whole vocabulary, p the softmax of z and q the teacher's, of its logits t (reverse KL:
+ * the student is not asked to cover what it cannot).   (report: on-policy distillation)
+ *
+ * With r_v = log p_v - log q_v the loss is sum_v p_v r_v, and its gradient d/dz_v = p_v (r_v - loss), as the
+ * derivative of log p by z sums to nothing under p. Logarithms of single probabilities, which may be 0, do
+ * not occur: log p_v = z_v - max z + log max p.
+ *
+ * z becomes p; the gradient is left in work->teacher behind q. */
+static double divergence(struct net *n, struct work *work, real *z, const real *t)
+{
+    int vocab = n->c.n_vocab, top_z = 0, top_t = 0;
+    real *q = work->teacher, *r = q + vocab;
+    for (int v = 1; v < vocab; v++) {
+        top_z = z[v] > z[top_z] ? v : top_z;
+        top_t = t[v] > t[top_t] ? v : top_t;
+    }
+    for (int v = 0; v < vocab; v++) r[v] = (z[v] - z[top_z]) - (t[v] - t[top_t]);
+    memcpy(q, t, (size_t)vocab * sizeof *q);
+    op_softmax(n->k, z, vocab, 1, -(real)INFINITY);
+    op_softmax(n->k, q, vocab, 1, -(real)INFINITY);
+    real apart = (real)(log((double)z[top_z]) - log((double)q[top_t]));
+    double kl = 0;
+    for (int v = 0; v < vocab; v++) {
+        r[v] += apart;
+        kl += (double)z[v] * (double)r[v];
+    }
+    for (int v = 0; v < vocab; v++) r[v] = z[v] * (r[v] - (real)kl);
+    return kl;
+}
+
 static void some_tokens(void *ctx, int first, int last, int thread)
 {
-    (void)thread;
     const struct region *g = ctx;
     struct net *n = g->n;
     const struct head_job *job = g->job;
@@ -25,7 +54,7 @@ static void some_tokens(void *ctx, int first, int last, int thread)
     for (int i = first; i < last; i++) {
         real *z = n->logits + (size_t)i * vocab;
         int t = n->head_token[g->first + i], target = job->targets[t];
-        n->token_loss[i] = 0;
+        n->token_loss[i] = n->token_kl[i] = 0;
         n->token_hit[i] = false;
         if (job->logits) memcpy(job->logits + (size_t)t * vocab, z, vocab * sizeof *z);
         if (target >= 0) {
@@ -33,14 +62,20 @@ static void some_tokens(void *ctx, int first, int last, int thread)
             for (size_t v = 0; v < vocab; v++) hit &= z[v] < z[target] || (int)v == target;
             n->token_hit[i] = hit;
         }
-        op_softmax(n->k, z, head->rows, 1, -(real)INFINITY);
+        bool taught = job->teacher && target >= 0;
+        if (taught)
+            n->token_kl[i] = divergence(n, &n->work[thread], z, job->teacher + (size_t)t * vocab);
+        else
+            op_softmax(n->k, z, head->rows, 1, -(real)INFINITY);
         if (target >= 0) {
             double p = (double)z[target];
             n->token_loss[i] = -log(p > 1e-37 || p != p ? p : 1e-37);
             z[target] -= 1;
         }
-        real weight = target >= 0 ? (real)job->weight : 0;
-        for (size_t v = 0; v < vocab; v++) z[v] *= weight;
+        real weight = target >= 0 ? (real)job->weight : 0, pull = (real)job->teacher_weight;
+        const real *d_kl = n->work[thread].teacher + vocab;
+        for (size_t v = 0; v < vocab; v++)
+            z[v] = taught ? weight * ((1 - pull) * z[v] + pull * d_kl[v]) : weight * z[v];
     }
     if (!job->learn) return;
     op_linear_dx(n->k, n->head_dx + at * dim, dim, n->logits + at * vocab, vocab, head->w, head->rows,
@@ -78,6 +113,7 @@ void head_run(struct net *n, const struct head_job *job, struct head_result *out
         pool_for(n->pool, chunk, 8, some_tokens, &g);
         for (int i = 0; i < chunk; i++) {
             out->loss += n->token_loss[i];
+            out->teacher_kl += n->token_kl[i];
             out->n_correct += n->token_hit[i];
             out->n_targets += job->targets[n->head_token[g.first + i]] >= 0;
         }

@@ -134,6 +134,7 @@ static void work_layout(struct net *net, struct scratch *s)
                          .keys = REALS(chosen),
                          .d_keys = REALS(chosen),
                          .row = REALS(net->row_values),
+                         .teacher = REALS(2 * (uint64_t)c->n_vocab),
                          .index = REALS(((uint64_t)c->index_n_heads + 3) * entries),
                          .rounded = scratch_take(s, entries, sizeof(float)),
                          .sort = scratch_take(s, v4_top_k_words(c->index_topk), sizeof(uint32_t))};
@@ -196,6 +197,7 @@ static void layout(struct net *net, struct scratch *s)
     net->head_dx = REALS((uint64_t)net->head_chunk * dim);
     net->head_token = COUNTS(n);
     net->token_loss = scratch_take(s, (uint64_t)net->head_chunk, sizeof(double));
+    net->token_kl = scratch_take(s, (uint64_t)net->head_chunk, sizeof(double));
     net->token_hit = scratch_take(s, (uint64_t)net->head_chunk, sizeof(bool));
     net->row_kl = scratch_take(s, (uint64_t)net->max_rows, sizeof(double));
     net->row_balance = scratch_take(s, (uint64_t)net->max_rows, sizeof(double));
@@ -326,6 +328,8 @@ static struct head_job head_job(struct net *n, bool learn)
                              .targets = n->b->targets,
                              .layer = -1,
                              .weight = n->o.target_scale,
+                             .teacher = n->o.teacher,
+                             .teacher_weight = n->o.teacher_weight,
                              .learn = learn};
 }
 
@@ -379,6 +383,7 @@ static void count_loads(const struct net *n, struct net_losses *l)
 static void add_head(struct net_losses *l, const struct head_result *r)
 {
     l->cross_entropy += r->loss;
+    l->teacher_kl += r->teacher_kl;
     l->n_targets += r->n_targets;
     l->n_correct += r->n_correct;
 }

@@ -96,6 +96,7 @@ struct work {
     real *keys,
         *d_keys;    /* (max_selected, index_head_dim): chosen indexer keys side by side, and their gradient */
     real *row;      /* (row_values): room for a vector or two */
+    real *teacher;  /* (2, n_vocab): a teacher's distribution; logarithms of ratios to it */
     real *index;    /* (index heads + 3, max_entries) */
     float *rounded; /* (max_entries): scores as the selection sees them */
     uint32_t *sort; /* the selection's work space */
@@ -108,12 +109,16 @@ struct net_options {
     double mtp_weight, index_weight, balance_weight;
     bool rounded; /* activations and cache rows are rounded as inference does by default (docs/numerics.md);
                      gradients pass straight through. The weights are the caller's to round */
-    bool dense;   /* CSA layers attend to every visible entry, whatever index_topk says */
+    const real *teacher;   /* (n_tokens, n_vocab): logits of a teacher at every target, or NULL */
+    double teacher_weight; /* the loss is this much of KL(network || teacher) over the whole vocabulary, and
+                              the rest of the cross-entropy */
+    bool dense;            /* CSA layers attend to every visible entry, whatever index_topk says */
 };
 
 /* Sums of one or more passes. */
 struct net_losses {
     double cross_entropy, mtp, index_kl, balance; /* cross_entropy and mtp: nats, summed over targets */
+    double teacher_kl;                            /* the same of KL(network || teacher); 0 without one */
     uint64_t n_targets, n_mtp_targets, n_correct;
     uint64_t *load; /* (blocks, experts): tokens that each expert took; the caller's */
 };
@@ -141,7 +146,7 @@ struct net {
     struct work *work;               /* (threads) */
     real *logits, *head_x, *head_dx; /* (head_chunk, n_vocab), (head_chunk, dim) twice */
     int *head_token;                 /* (N): tokens whose logits are wanted */
-    double *token_loss;              /* (head_chunk) */
+    double *token_loss, *token_kl;   /* (head_chunk) */
     bool *token_hit;
     struct arena arena;
     /* The pass in work. */
@@ -228,7 +233,7 @@ void block_forward(struct net *n, int layer, real *next);
 /* d.streams_next at the block's output -> at its input. */
 void block_back(struct net *n, int layer);
 /* head.c: a contraction, the head and the cross-entropy of `targets`; logits as in net_evaluate. With learn,
- * d.streams_next becomes the gradient, which counts `weight` for each target. */
+ * d.streams_next becomes the gradient; each target's loss counts `weight`, split as net_options says. */
 struct head_job {
     const struct hc_params *hc;
     const struct param *norm;
@@ -236,11 +241,13 @@ struct head_job {
     const int32_t *targets;
     int layer; /* whose vectors hc and norm are */
     double weight;
+    const real *teacher; /* as in net_options */
+    double teacher_weight;
     bool learn;
     real *logits;
 };
 struct head_result {
-    double loss;
+    double loss, teacher_kl;
     uint64_t n_targets, n_correct;
 };
 void head_run(struct net *n, const struct head_job *job, struct head_result *out);

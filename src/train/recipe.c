@@ -55,6 +55,8 @@ static const struct field fields[] = {
     {"data", "seed", FIELD_SEED, RUN(seed), 0, 0, 1},
     {"train", "dir", FIELD_TEXT, RUN(dir), 0, 0, REQUIRED},
     {"train", "from", FIELD_TEXT, RUN(from), 0, 0, 0},
+    {"train", "teacher", FIELD_TEXT, RUN(teacher), 0, 0, 0},
+    {"train", "teacher_weight", FIELD_REAL, RUN(teacher_weight), 0, 1, 1},
     {"train", "steps", FIELD_INT, RUN(steps), 1, 1 << 30, REQUIRED},
     {"train", "rows", FIELD_INT, RUN(rows), 1, 1 << 20, REQUIRED},
     {"train", "first_rows", FIELD_INT, RUN(first_rows), 0, 1 << 20, 0},

@@ -25,6 +25,7 @@ struct recipe {
     int n_sources;
     char dir[RECIPE_TEXT];       /* of the run */
     char from[RECIPE_TEXT];      /* checkpoint whose parameters it begins with; "": random */
+    char teacher[RECIPE_TEXT];   /* model to learn from; "": none */
     char tokenizer[RECIPE_TEXT]; /* tokenizer.json, which exports carry along; "": none */
     int row_tokens, rows, first_rows, micro_rows, ramp_steps, steps, warmup_steps;
     int save_every, evaluate_every, evaluate_rows, keep;
@@ -32,6 +33,7 @@ struct recipe {
     uint64_t seed;
     double rate, final_rate, decay_from; /* decay_from: fraction of the steps with the full rate */
     double weight_decay, clip, bias_speed, balance_weight, index_weight, mtp_weight, final_mtp_weight;
+    double teacher_weight; /* the loss is this much of the KL to the teacher, the rest of the cross-entropy */
     /* Fractions of the steps. From select_from on CSA layers select, before it they see all entries; from
      * quantize_from on, 1 being never, weights, activations and cache rows are rounded as in an FP4 export.
      */

@@ -81,6 +81,19 @@ static int open_parts(struct trainer *t, int n_threads, const char *isa, struct 
     return STATUS_OK;
 }
 
+static int open_teacher(struct trainer *t, int n_threads, const char *isa, struct error *err)
+{
+    const struct recipe *r = &t->recipe;
+    const struct teacher_options o = {.path = r->teacher,
+                                      .tokenizer = r->tokenizer,
+                                      .n_vocab = r->model.n_vocab,
+                                      .row_tokens = r->row_tokens,
+                                      .max_tokens = r->micro_rows * r->row_tokens,
+                                      .n_threads = n_threads,
+                                      .isa = isa};
+    return r->teacher[0] ? teacher_open(&t->teacher, &o, err) : STATUS_OK;
+}
+
 static int begin_or_resume(struct trainer *t, struct error *err)
 {
     const struct recipe *r = &t->recipe;
@@ -104,6 +117,7 @@ int trainer_open(struct trainer **out, const char *path, int n_threads, const ch
     if (rc == STATUS_OK) rc = open_data(t, err);
     if (rc == STATUS_OK) rc = open_parts(t, n_threads, isa, err);
     if (rc == STATUS_OK) rc = begin_or_resume(t, err);
+    if (rc == STATUS_OK) rc = open_teacher(t, n_threads, isa, err);
     if (rc == STATUS_OK)
         *out = t;
     else
@@ -116,6 +130,7 @@ void trainer_close(struct trainer *t)
     if (!t) return;
     free(t->row_ids), free(t->row_targets), free(t->row_segments), free(t->load), free(t->master);
     batch_close(t->batch);
+    teacher_close(t->teacher);
     optimizer_close(t->optimizer);
     net_close(t->net);
     params_close(t->params);
@@ -180,6 +195,13 @@ static void clear_step(struct trainer *t)
     memset(t->load, 0, (size_t)(c->n_layers + c->n_mtp) * (size_t)c->n_routed_experts * sizeof *t->load);
 }
 
+/* What the teacher, if there is one, says to the batch. */
+static int ask_teacher(struct trainer *t, struct net_options *o, struct error *err)
+{
+    o->teacher_weight = t->recipe.teacher_weight;
+    return t->teacher ? teacher_see(t->teacher, t->batch, &o->teacher, err) : STATUS_OK;
+}
+
 /* Between the two the network sees the parameters as an export would hold them. */
 static bool round_begin(struct trainer *t)
 {
@@ -211,15 +233,18 @@ int trainer_step(struct trainer *t, struct step_report *out, struct error *err)
                             .dense = (double)t->step < r->select_from * r->steps};
     clear_step(t);
     o.rounded = round_begin(t);
-    for (int done = 0; done < rows; done += r->micro_rows) {
+    int rc = STATUS_OK;
+    for (int done = 0; done < rows && rc == STATUS_OK; done += r->micro_rows) {
         batch_clear(t->batch);
         for (int i = done; i < rows && i < done + r->micro_rows; i++)
             add_row(t, t->data, t->row + (uint64_t)i);
-        net_learn(t->net, t->batch, &o, &l);
+        rc = ask_teacher(t, &o, err);
+        if (rc == STATUS_OK) net_learn(t->net, t->batch, &o, &l);
     }
     round_end(t, o.rounded);
+    if (rc != STATUS_OK) return rc;
     out->gradient_norm = optimizer_gradient_norm(t->optimizer);
-    out->skipped = !isfinite(out->gradient_norm) || !isfinite(l.cross_entropy);
+    out->skipped = !isfinite(out->gradient_norm) || !isfinite(l.cross_entropy) || !isfinite(l.teacher_kl);
     if (!out->skipped) {
         struct optimizer_rates rates = {.rate = out->rate,
                                         .decay = r->weight_decay,
@@ -238,6 +263,7 @@ int trainer_step(struct trainer *t, struct step_report *out, struct error *err)
     out->mtp_loss = l.n_mtp_targets ? l.mtp / (double)l.n_mtp_targets : 0;
     out->index_kl = l.index_kl * o.token_scale;
     out->balance = l.balance * o.row_scale;
+    out->teacher_kl = l.teacher_kl * o.target_scale;
     out->load = worst_load(t);
     out->seconds = now() - start;
     if (t->n_skipped >= TRAINER_MAX_SKIPPED)
@@ -259,15 +285,19 @@ int trainer_evaluate(struct trainer *t, struct evaluation *out, struct error *er
     uint64_t rows = batches_epoch_rows(t->held_out, 0);
     if (rows > (uint64_t)t->recipe.evaluate_rows) rows = (uint64_t)t->recipe.evaluate_rows;
     o.rounded = round_begin(t);
-    for (uint64_t done = 0; done < rows; done += (uint64_t)t->recipe.micro_rows) {
+    int rc = STATUS_OK;
+    for (uint64_t done = 0; done < rows && rc == STATUS_OK; done += (uint64_t)t->recipe.micro_rows) {
         batch_clear(t->batch);
         for (uint64_t i = done; i < rows && i < done + (uint64_t)t->recipe.micro_rows; i++)
             add_row(t, t->held_out, i);
-        net_evaluate(t->net, t->batch, &o, &l, NULL);
+        rc = ask_teacher(t, &o, err);
+        if (rc == STATUS_OK) net_evaluate(t->net, t->batch, &o, &l, NULL);
     }
     round_end(t, o.rounded);
+    if (rc != STATUS_OK) return rc;
     out->targets = l.n_targets;
     out->loss = l.cross_entropy / (double)(l.n_targets ? l.n_targets : 1);
+    out->teacher_kl = l.teacher_kl / (double)(l.n_targets ? l.n_targets : 1);
     out->accuracy = (double)l.n_correct / (double)(l.n_targets ? l.n_targets : 1);
     double bytes = (double)batches_text_bytes(t->held_out, 0),
            tokens = (double)batches_n_tokens(t->held_out, 0);

@@ -8,12 +8,14 @@
 #include "train/net.h"
 #include "train/optimizer.h"
 #include "train/recipe.h"
+#include "train/teacher.h"
 
 /* What one step did; losses in nats per target. */
 struct step_report {
     int step;                 /* steps done, this one included */
     uint64_t tokens, targets; /* of this step */
     double loss, mtp_loss, index_kl, balance, accuracy;
+    double teacher_kl; /* KL(network || teacher); 0 without one */
     double gradient_norm, rate;
     double load;  /* the busiest expert's share over the mean, in the worst layer */
     bool skipped; /* loss or gradients were not finite: nothing moved */
@@ -22,6 +24,7 @@ struct step_report {
 
 struct evaluation {
     double loss, accuracy, bits_per_byte; /* bits_per_byte 0: the shards do not say */
+    double teacher_kl;                    /* 0 without a teacher */
     uint64_t targets;
 };
 
@@ -31,6 +34,7 @@ struct trainer {
     struct kernels kernels;
     struct pool *pool;
     struct params *params;
+    struct teacher *teacher; /* NULL: none */
     struct net *net;
     struct optimizer *optimizer;
     struct batch *batch;

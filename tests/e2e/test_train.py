@@ -1,74 +1,11 @@
 #!/usr/bin/env python3
 """End to end: from text to a model that answers, with signals on the way."""
-import csv
-import json
-import random
 import signal
 import subprocess
 import time
 
-from harness import GGUF, command, main, refused, run
-
-TALK = [{"messages": [{"role": "user", "content": f"Add {a} and {b}."}, {"role": "assistant", "content": f"The sum is {a + b}."}]}
-        for a in range(20) for b in range(20)]
-RECIPE = """# A model of every kind of layer.
-[model]
-dim = 64
-compress_ratios = [0, 4, 16]
-n_heads = 4
-head_dim = 32
-rope_head_dim = 16
-q_lora_rank = 32
-o_groups = 2
-o_lora_rank = 32
-window_size = 16
-index_n_heads = 2
-index_head_dim = 32
-moe_inter_dim = 64
-n_routed_experts = 4
-n_activated_experts = 2
-n_hash_layers = 1
-n_mtp = 1
-
-[data]
-row_tokens = 128
-tokenizer = "{0}/tokenizer.json"
-
-[source.talk]
-paths = ["{0}/talk.shard"]
-
-[held_out]
-paths = ["{0}/talk.shard"]
-
-[train]
-dir = "{0}/{1}"
-steps = {2}
-rows = 4
-rate = 4e-3
-warmup_steps = 5
-select_from = 0.5
-quantize_from = 0.7
-evaluate_every = 10
-evaluate_rows = 4
-save_every = 10
-"""
-
-
-def prepare(folder, name, steps):
-    if not (folder / "talk.shard").exists():
-        rng = random.Random(1)
-        words = ["".join(rng.choices("etaoinshrdlu", k=rng.randrange(3, 9))) for _ in range(600)]
-        (folder / "words.txt").write_text(" ".join(rng.choices(words, k=4000)))
-        (folder / "talk.jsonl").write_text("".join(json.dumps(t) + "\n" for t in TALK))
-        run("data", "tokenizer", "--vocab", "512", "-o", folder / "tokenizer.json", folder / "words.txt", folder / "talk.jsonl")
-        run("data", "chat", "--tokenizer", folder / "tokenizer.json", "-o", folder / "talk.shard", folder / "talk.jsonl")
-    path = folder / f"{name}.toml"
-    path.write_text(RECIPE.format(folder, name, steps))
-    return path
-
-
-def log(folder, name):
-    return list(csv.DictReader(open(folder / name / "log.csv")))
+from harness import command, main, refused, run
+from small_run import log, prepare
 
 
 def text_becomes_a_model_that_talks(folder):
@@ -118,46 +55,6 @@ def a_signal_loses_nothing(folder):
     assert [r["loss"] for r in log(folder, "whole")] == [r["loss"] for r in log(folder, "cut")]
 
 
-def conversations(folder, name, reply):
-    path = folder / f"{name}.jsonl"
-    path.write_text("".join(json.dumps({"messages": [{"role": "user", "content": f"Add {a} and {b}."}, {"role": "assistant", "content": reply.format(a + b)}]}) + "\n"
-                            for a in range(12) for b in range(12)))
-    return path
-
-
-def answer(model):
-    return run("run", "-m", model, "--numerics", "exact", "--no-think", "-n", "12", "--temp", "0", "-p", "Add 3 and 4.").stdout
-
-
-def conversations_change_how_it_answers(folder):
-    recipe = prepare(folder, "run", 30)
-    run("train", "--config", recipe)
-    run("export", "--config", recipe, "--as", "f32", "-o", folder / "model")
-    assert b"sum" in answer(folder / "model")
-    talk, held = conversations(folder, "new", "Well, {0}."), conversations(folder, "held", "Well, {0}.")
-    options = ["--epochs", 3, "--rate", "4e-3", "--held-out", held, talk]
-    said = run("sft", "--from", folder / "model", "-o", folder / "tuned", *options).stderr.decode()
-    assert "held-out loss" in said, said
-    run("sft", "--from", recipe, "-o", folder / "same", *options)
-    losses = [[(r["loss"], r["held_out_loss"]) for r in log(folder, name)] for name in ("tuned", "same")]
-    assert losses[0] == losses[1]  # a run and its export are the same start
-    assert float(losses[0][-1][0]) < 0.5 * float(losses[0][0][0]), losses[0]
-    run("export", "--config", folder / "tuned/run.toml", "-o", folder / "model-2")
-    assert b"Well" in answer(folder / "model-2")
-    run("sft", "--from", folder / "model-2", "-o", folder / "third", "--epochs", 1, talk)  # FP4 and FP8 are read back
-    assert float(log(folder, "third")[0]["loss"]) < 2 * float(losses[0][-1][0])
-    said = run("sft", "--from", folder / "model", "-o", folder / "tuned", *options).stderr.decode()
-    assert "going on after step" in said, said
-    shard = (folder / "tuned/chat.shard").read_bytes()
-    refused("sft", "--from", folder / "model", "-o", folder / "tuned", "--epochs", 3, held, says="another run")
-    assert (folder / "tuned/chat.shard").read_bytes() == shard and not list((folder / "tuned").glob("new-*"))
-    refused("sft", "--from", GGUF, "-o", folder / "no", "--tokenizer", folder / "tokenizer.json", talk, says=["DeepSeek V4", "llama"])
-    refused("sft", "-o", folder / "no", talk, says="--from", code=2)
-    refused("sft", "--from", folder / "model", talk, says="-o DIR", code=2)
-    refused("sft", "--from", folder / "absent", "-o", folder / "no", talk, says="absent")
-    refused("sft", "--from", folder / "model", "-o", folder / "no", folder / "words.txt", says="words.txt")
-
-
 def refusals_name_the_reason(folder):
     recipe = prepare(folder, "run", 5)
     refused("train", says="--config", code=2)
@@ -170,4 +67,4 @@ def refusals_name_the_reason(folder):
     assert not (folder / "x").exists()
 
 
-main([text_becomes_a_model_that_talks, a_signal_loses_nothing, conversations_change_how_it_answers, refusals_name_the_reason])
+main([text_becomes_a_model_that_talks, a_signal_loses_nothing, refusals_name_the_reason])

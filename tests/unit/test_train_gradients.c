@@ -139,7 +139,9 @@ static struct net_losses learn(struct fixture *f)
 static double loss_of(const struct fixture *f, const struct param *q, const struct net_losses *l)
 {
     if (strstr(q->spec.name, ".indexer.")) return l->index_kl * f->o.index_weight * f->o.token_scale;
-    return (l->cross_entropy + f->o.mtp_weight * l->mtp) * f->o.target_scale +
+    double text = l->cross_entropy * (f->o.teacher ? 1 - f->o.teacher_weight : 1),
+           taught = l->teacher_kl * f->o.teacher_weight;
+    return (text + taught + f->o.mtp_weight * l->mtp) * f->o.target_scale +
            l->balance * f->o.balance_weight * f->o.row_scale;
 }
 
@@ -237,8 +239,34 @@ static void all_entries(void **state)
     teardown(&f);
 }
 
+/* Part of the loss is the divergence from a teacher, here random logits with one that underflows. */
+static void taught(void **state)
+{
+    (void)state;
+    struct v4_config c = tiny();
+    struct fixture f;
+    struct rng r;
+    c.n_layers = 2; /* what lies below the head is checked above */
+    c.n_mtp = 0;
+    setup(&f, &c, lengths, 1);
+    size_t n = (size_t)f.b->n_tokens * (size_t)c.n_vocab;
+    real *logits = malloc(n * sizeof *logits);
+    assert_non_null(logits);
+    rng_seed(&r, 13);
+    for (size_t i = 0; i < n; i++) logits[i] = 2 * rng_normal(&r);
+    logits[5] = -2000;
+    f.o.teacher = logits;
+    f.o.teacher_weight = 0.7;
+    check_all(&f);
+    struct net_losses l = learn(&f);
+    assert_true(l.teacher_kl > 0 && isfinite(l.teacher_kl));
+    free(logits);
+    teardown(&f);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(selected_entries), cmocka_unit_test(all_entries)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(selected_entries), cmocka_unit_test(all_entries),
+                                       cmocka_unit_test(taught)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
