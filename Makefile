@@ -9,7 +9,7 @@ export PREFIX DESTDIR
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
-	corpus check-correctness check-v4 check-clients bench-peers lint format tidy fuzz install clean
+	corpus check-correctness check-v4 check-transformers check-clients bench-peers lint format tidy fuzz install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,11 @@ check-baseline: ## the plain build on an emulated CPU without AVX
 	@$(setup) packages build test check
 	@$(setup) build plain
 	@$(setup) test baseline
+
+check-transformers: ## exports in Hugging Face transformers, with the Python that FATHOM_TRANSFORMERS names
+	@$(setup) packages build test
+	@$(setup) build plain
+	@meson test -C build transformers --no-rebuild -v
 
 check-clients: ## SDKs and coding agents against the server; installs them from PyPI and npm
 	@$(setup) packages build test

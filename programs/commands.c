@@ -103,10 +103,11 @@ const struct command commands[N_COMMANDS] = {
         cmd_distill},
     [COMMAND_EXPORT] = {"export", "", 0, 0, "make a model of a training run",
         "Writes the newest whole checkpoint of the run, or the one that --from names, in the layout of the official release: "
-        "config.json, model.safetensors, and the tokenizer that [data] names; or as one GGUF file.\n",
+        "config.json, model.safetensors, and the tokenizer that [data] names; or as one GGUF file, or as Hugging Face transformers spells it.\n",
         "fathom export --config tiny.toml -o tiny # FP4 and FP8\n"
         "fathom export --config tiny.toml --as f32 -o exact\n"
         "fathom export --config tiny.toml --as gguf -o tiny.gguf\n"
+        "fathom export --config tiny.toml --as transformers -o tiny-hf\n"
         "fathom run -m tiny # a conversation\n",
         cmd_export},
     [COMMAND_EVAL] = {"eval", "code|tools|humaneval|bits|lines|holes [FILE...]", 1, OPTIONS_MAX_ARGS, "measure what a model can do",

@@ -14,12 +14,19 @@ static bool is_gguf(const struct options *o)
     return strcmp(o->as, "gguf") == 0;
 }
 
+static bool is_transformers(const struct options *o)
+{
+    return strcmp(o->as, "transformers") == 0;
+}
+
 static int find_format(enum export_format *out, const char *name, struct error *err)
 {
     if (strcmp(name, "gguf") == 0) return *out = EXPORT_FP4, STATUS_OK; /* its numbers */
     for (int i = 0; i < N_EXPORT_FORMATS; i++)
         if (strcmp(name, export_format_names[i]) == 0) return *out = (enum export_format)i, STATUS_OK;
-    return error_set(err, STATUS_RANGE, "--as: expected fp4, fp8, bf16, f32 or gguf, found \"%.20s\"", name);
+    if (strcmp(name, "transformers") == 0) return *out = EXPORT_F32, STATUS_OK;
+    return error_set(err, STATUS_RANGE,
+                     "--as: expected fp4, fp8, bf16, f32, gguf or transformers, found \"%.20s\"", name);
 }
 
 static int copy_tokenizer(const struct recipe *r, const char *dir, struct error *err)
@@ -48,12 +55,13 @@ static int write_gguf(struct params *p, const struct recipe *r, const struct ker
     return rc;
 }
 
-static int write_folder(const struct params *p, const struct recipe *r, enum export_format f,
-                        const struct kernels *k, const char *dir, struct error *err)
+static int write_folder(const struct options *o, const struct params *p, const struct recipe *r,
+                        enum export_format f, const struct kernels *k, struct error *err)
 {
+    const char *dir = o->output;
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
         return error_set(err, STATUS_IO, "%s: cannot make the folder: %s", dir, strerror(errno));
-    int rc = export_official(p, f, k, dir, err);
+    int rc = is_transformers(o) ? export_transformers(p, dir, err) : export_official(p, f, k, dir, err);
     return rc == STATUS_OK ? copy_tokenizer(r, dir, err) : rc;
 }
 
@@ -67,7 +75,7 @@ static int export_recipe(const struct options *o, struct recipe *r, enum export_
     if (rc == STATUS_OK) rc = params_open(&p, &r->model, err);
     if (rc == STATUS_OK) rc = saved_read_params(p, from, err);
     if (rc == STATUS_OK)
-        rc = is_gguf(o) ? write_gguf(p, r, &k, o->output, err) : write_folder(p, r, f, &k, o->output, err);
+        rc = is_gguf(o) ? write_gguf(p, r, &k, o->output, err) : write_folder(o, p, r, f, &k, err);
     params_close(p);
     return rc;
 }

@@ -104,7 +104,7 @@ const struct option_row option_rows[] = {
     {"from", 0, "FILE", OPTION_TEXT, FIELD(from), 0, 0, NULL, ON(EXPORT),
      "checkpoint to export (default: the run's newest)"},
     {"as", 0, "FORMAT", OPTION_TEXT, FIELD(as), 0, 0, "fp4", ON(EXPORT),
-     "fp4: FP4 experts, FP8 and BF16 as in the release; fp8; bf16; f32; gguf: one file, experts in MXFP4"},
+     "fp4: FP4 experts, FP8 and BF16 as in the release; fp8; bf16; f32; gguf: one file, experts in MXFP4; transformers: f32 with the names of Hugging Face transformers"},
     {"output", 'o', "DIR", OPTION_TEXT, FIELD(output), 0, 0, NULL, ON(EXPORT),
      "folder to write into, made if it is missing, or GGUF file to write (required)"},
     {"from", 0, "MODEL", OPTION_TEXT, FIELD(from), 0, 0, NULL, ON(SFT) | ON(DISTILL),

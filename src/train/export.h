@@ -21,6 +21,11 @@ enum dtype export_dtype(const struct v4_tensor_spec *t, enum export_format f);
 int export_official(const struct params *p, enum export_format f, const struct kernels *k, const char *dir,
                     struct error *err);
 
+/* Writes into dir, which exists: names and configuration as Hugging Face transformers has them, all in F32,
+ * without the MTP block, which it does not know. STATUS_UNSUPPORTED when layers with heavy compression differ
+ * in their ratio, for which it has no words. */
+int export_transformers(const struct params *p, const char *dir, struct error *err);
+
 /* One GGUF file at path, as llama.cpp names things: experts in MXFP4, other matrices in BF16, vectors in F32,
  * without the MTP block. For parameters that params_round made into EXPORT_FP4 it holds the same numbers.
  * json: the text of tokenizer.json (named `tokenizer` in messages), which becomes the tokenizer's lists; may

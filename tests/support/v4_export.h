@@ -1,6 +1,9 @@
 /* DeepSeek V4 weights under the names of other programs: GGUF `deepseek4` in any mixture of types, the
- * parameters of transformers, and the names under which it saves them. The tables here are written from the
- * formats, not from the loader. */
+ * parameters of transformers, and the names under which it saves them.
+ *
+ * Names and keys stand here a second time on purpose. Exporter and loader share the weight table
+ * (model/deepseek_v4/weights_table.c), so a name that is wrong there would agree with itself; these tables
+ * are written from the formats and are the other witness, for the loader as for what the trainer exports. */
 #ifndef FATHOM_TESTS_SUPPORT_V4_EXPORT_H
 #define FATHOM_TESTS_SUPPORT_V4_EXPORT_H
 
