@@ -24,8 +24,9 @@ def random_models_open_and_run(folder):
         write(path, arch, kind)
         text = run("inspect", path).stdout.decode()
         assert f"architecture   {arch}" in text and kind in text and ("Q6_K" in text) == (kind == "Q4_K"), text
-        b = json.loads(run("bench", "-m", path, "-p", "8", "-n", "2", "-r", "1", "--json").stdout)
-        assert b["decode"]["tokens_per_s"] > 0
+        run("logits", "-m", path, "--ids", "5 6 7", "-o", folder / "logits.safetensors")
+    b = json.loads(run("bench", "-m", path, "-p", "8", "-n", "2", "-r", "1", "--json").stdout)
+    assert b["decode"]["tokens_per_s"] > 0
 
 
 def random_models_are_the_same_each_time(folder):
