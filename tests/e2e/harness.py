@@ -20,7 +20,7 @@ import traceback
 
 FATHOM, TINY, EMULATOR = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).absolute(), sys.argv[3:]
 GGUF = str(TINY / "tiny.gguf")
-TIMEOUT = 120  # of one run: sanitizers and emulators are slow, a hang is for ever
+TIMEOUT = 300  # of one run: a sanitizer on a busy machine is slow, a hang is for ever
 SIGNS_OF_A_BUG = re.compile(rb"Sanitizer|runtime error:|internal error|Segmentation|core dumped")
 
 
