@@ -85,6 +85,8 @@ const struct option_row option_rows[] = {
      "names, separated by commas, that the server also answers to, beside localhost and its address"},
     {"allow-origin", 0, "LIST", OPTION_TEXT, FIELD(allow_origin), 0, 0, NULL, ON(SERVE),
      "web origins, such as https://chat.example, whose pages may use the server"},
+    {"log", 0, "FORMAT", OPTION_TEXT, FIELD(log_format), 0, 0, "text", ON(SERVE),
+     "text, or json: a JSON object per line"},
     {"config", 0, "FILE", OPTION_TEXT, FIELD(config), 0, 0, NULL, ON(SERVE),
      "read options from this file, by their names, and tables of several models; what the command line says goes before"},
     {"check", 0, NULL, OPTION_FLAG, FIELD(check), 0, 0, NULL, ON(SERVE),

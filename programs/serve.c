@@ -8,8 +8,10 @@
 #include "server/limits.h"
 #include "server/server.h"
 #include "term/term.h"
+#include "notify.h"
 #include "say.h"
 #include "serve_config.h"
+#include "serve_log.h"
 #include "serve_store.h"
 #include "serve_usage.h"
 #include "version.h"
@@ -21,6 +23,7 @@ struct serving {
     struct guard guard;
     struct buf keys;
     struct store *store;
+    struct serve_log log;
     struct prices prices;
     struct term err;
 };
@@ -103,25 +106,16 @@ static void check_print(const struct serving *s)
         printf("%-14s %10lld  %s\n", l->name, l->value, l->meaning);
 }
 
-static void log_line(void *ctx, const char *line)
-{
-    (void)ctx;
-    char stamp[32];
-    time_t now = time(NULL);
-    struct tm t;
-    gmtime_r(&now, &t);
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &t);
-    fprintf(stderr, "%s %s\n", stamp, line);
-}
-
 /* Waits for the end: the first signal lets running answers end, a second one does not. */
-static void run_until_signal(struct server *server, const sigset_t *signals)
+static void run_until_signal(struct serving *s, struct server *server, const sigset_t *signals)
 {
     const struct timespec tick = {.tv_nsec = 100 * 1000 * 1000};
     int signal;
+    notify("READY=1");
     sigwait(signals, &signal);
-    fprintf(stderr, "fathom serve: ending when running answers are done, at most %d s; again to end now\n",
-            LIMIT_DRAIN_S);
+    notify("STOPPING=1");
+    serve_log_say(&s->log, "ending", "ending when running answers are done, at most %d s; again to end now",
+                  LIMIT_DRAIN_S);
     for (int ticks = 10 * LIMIT_DRAIN_S; ticks > 0 && server_drain(server) > 0; ticks--)
         if (sigtimedwait(signals, NULL, &tick) > 0) return;
 }
@@ -129,26 +123,29 @@ static void run_until_signal(struct server *server, const sigset_t *signals)
 /* What is served, and where. */
 static void say_ready(struct serving *s, int port)
 {
-    const struct options *o = &s->config.o;
-    const struct serve_model *m = &s->config.models[0];
-    bool v6 = strchr(o->host, ':'), one = s->config.n_models == 1;
+    const struct serve_config *c = &s->config;
+    const struct serve_model *m = &c->models[0];
+    const char *host = c->o.host;
+    bool v6 = strchr(host, ':'), one = c->n_models == 1;
+    char what[SERVE_NAME_BYTES + 40] = "", others[40] = "", size[60];
     if (one && !m->format)
         say(&s->err, SGR_WARNING, "fathom serve: %s has no chat format; only /v1/completions will answer",
             m->name);
-    fprintf(stderr, "fathom serve: ");
     if (one)
-        fprintf(stderr, "%s", m->name);
-    else if (s->config.n_models)
-        fprintf(stderr, "%d models", s->config.n_models);
-    if (s->config.n_upstreams)
-        fprintf(stderr, "%s%d upstream%s", s->config.n_models ? " and " : "", s->config.n_upstreams,
-                s->config.n_upstreams > 1 ? "s" : "");
-    fprintf(stderr, " on http://%s%s%s:%d, ", v6 ? "[" : "", o->host, v6 ? "]" : "", port);
+        snprintf(what, sizeof what, "%s", m->name);
+    else if (c->n_models)
+        snprintf(what, sizeof what, "%d models", c->n_models);
+    if (c->n_upstreams)
+        snprintf(others, sizeof others, "%s%d upstream%s", c->n_models ? " and " : "", c->n_upstreams,
+                 c->n_upstreams > 1 ? "s" : "");
     if (one)
-        fprintf(stderr, "%d slots of %d tokens\n", m->o.n_slots, engine_plan(m->runtime.engine)->n_ctx);
+        snprintf(size, sizeof size, "%d slots of %d tokens", m->o.n_slots,
+                 engine_plan(m->runtime.engine)->n_ctx);
     else
-        fprintf(stderr, "%s\n",
-                s->config.n_models ? "loaded when they are asked for" : "no model of its own");
+        snprintf(size, sizeof size, "%s",
+                 c->n_models ? "loaded when they are asked for" : "no model of its own");
+    serve_log_say(&s->log, "ready", "%s%s on http://%s%s%s:%d, %s", what, others, v6 ? "[" : "", host,
+                  v6 ? "]" : "", port, size);
 }
 
 static int serve(struct serving *s, struct error *err)
@@ -178,11 +175,12 @@ static int serve(struct serving *s, struct error *err)
                                       .store = s->store,
                                       .prices = s->prices.n ? &s->prices : NULL,
                                       .version = fathom_version,
-                                      .log = log_line};
+                                      .log = serve_log_entry,
+                                      .log_ctx = &s->log};
     int rc = server_open(&server, &so, err);
     if (rc != STATUS_OK) return rc;
     say_ready(s, server_port(server));
-    run_until_signal(server, &signals);
+    run_until_signal(s, server, &signals);
     server_close(server);
     return STATUS_OK;
 }
@@ -200,6 +198,7 @@ int cmd_serve(const struct options *o, struct error *err)
     buf_init(&s->keys, KEY_FILE_MAX);
     term_init(&s->err, STDIN_FILENO, STDERR_FILENO);
     int rc = serve_config_read(&s->config, o, err);
+    if (rc == STATUS_OK) rc = serve_log_init(&s->log, s->config.o.log_format, err);
     if (rc == STATUS_OK) rc = guard_init(s, &s->config.o, err);
     if (rc == STATUS_OK) rc = serve_prices_open(&s->prices, &s->config.o, err);
     if (rc == STATUS_OK && !o->usage) rc = serve_config_settle(&s->config, err);

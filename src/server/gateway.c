@@ -394,12 +394,22 @@ static void describe(const struct forward *f, enum outgoing_end end, const char 
 static void log_forward(const struct forward *f, int status)
 {
     const struct server_options *o = f->g->o;
+    const char *name = f->to.upstream->name;
+    double took_s = now_s() - f->start_s;
     char line[320];
-    snprintf(line, sizeof line,
-             "%s forwarded to %s: status %d, %llu bytes in %.2f s, %d retries, %d fallbacks",
-             exchange_id(f->x), f->to.upstream->name, status, (unsigned long long)f->n_bytes,
-             now_s() - f->start_s, f->n_tried, f->n_fallbacks);
-    if (o->log) o->log(o->log_ctx, line);
+    if (!o->log) return;
+    snprintf(line, sizeof line, "forwarded to %s: status %d, %llu bytes in %.2f s, %d retries, %d fallbacks",
+             name, status, (unsigned long long)f->n_bytes, took_s, f->n_tried, f->n_fallbacks);
+    o->log(o->log_ctx, &(struct log_entry){.event = "forward",
+                                           .id = exchange_id(f->x),
+                                           .message = line,
+                                           .values = {{"upstream", name, 0},
+                                                      {"status", NULL, status},
+                                                      {"bytes", NULL, (double)f->n_bytes},
+                                                      {"seconds", NULL, took_s},
+                                                      {"retries", NULL, f->n_tried},
+                                                      {"fallbacks", NULL, f->n_fallbacks}},
+                                           .n_values = 6});
 }
 
 /* An error behind events that have gone out already. */

@@ -114,7 +114,7 @@ static void log_model(const struct models *ms, const struct served *m, const cha
 {
     char line[800];
     snprintf(line, sizeof line, "model %s: %s", m->source.id, what);
-    if (ms->o->log) ms->o->log(ms->o->log_ctx, line);
+    if (ms->o->log) ms->o->log(ms->o->log_ctx, &(struct log_entry){.event = "model", .message = line});
 }
 
 /* ---- those who wait ---- */

@@ -259,8 +259,14 @@ static void on_end(void *ctx, struct exchange *x)
     if (!s->o.log) return;
     char line[320];
     const struct route *r = exchange_route(x);
-    snprintf(line, sizeof line, "%s %s %s %d", exchange_id(x), exchange_method(x), r ? r->path : "-", status);
-    s->o.log(s->o.log_ctx, line);
+    const char *method = exchange_method(x), *path = r ? r->path : "-";
+    snprintf(line, sizeof line, "%s %s %d", method, path, status);
+    s->o.log(s->o.log_ctx, &(struct log_entry){
+                               .event = "request",
+                               .id = exchange_id(x),
+                               .message = line,
+                               .values = {{"method", method, 0}, {"path", path, 0}, {"status", NULL, status}},
+                               .n_values = 3});
 }
 
 /* ---- start and end ---- */

@@ -52,6 +52,20 @@ struct upstream {
     int connect_s, silence_s, n_retries;
 };
 
+/* Something to tell about a request or a model: no text of the user or the model is in it. */
+struct log_value {
+    const char *name, *text; /* text NULL: a number */
+    double number;
+};
+enum { LOG_MAX_VALUES = 8 };
+struct log_entry {
+    const char *event;   /* "request", "answer", "forward", "model" */
+    const char *id;      /* of the request, or NULL */
+    const char *message; /* all of it as a sentence */
+    struct log_value values[LOG_MAX_VALUES];
+    int n_values;
+};
+
 struct server_options {
     const char *address; /* numeric */
     int port;
@@ -65,9 +79,7 @@ struct server_options {
     struct store *store;         /* conversations of the page, and usage; NULL: none are kept */
     const struct prices *prices; /* of tokens; NULL: none */
     const char *version;
-    /* One line about a finished request: no text of the user or the model is in it. May be NULL. Any thread.
-     */
-    void (*log)(void *ctx, const char *line);
+    void (*log)(void *ctx, const struct log_entry *e); /* may be NULL; any thread */
     void *log_ctx;
 };
 

@@ -377,12 +377,22 @@ static void log_usage(const struct task *t)
         prefill_s += t->choices[i].usage.prefill_s;
         decode_s += t->choices[i].usage.decode_s;
     }
-    snprintf(
-        line, sizeof line,
-        "%s prompt %lld, of it kept %lld, read in %.2f s; generated %lld, of it thinking %lld, in %.2f s",
-        exchange_id(t->x), (long long)u.prompt, (long long)u.reused, prefill_s, (long long)u.generated,
-        (long long)u.thinking, decode_s);
-    if (o->log) o->log(o->log_ctx, line);
+    if (!o->log) return;
+    snprintf(line, sizeof line,
+             "prompt %lld, of it kept %lld, read in %.2f s; generated %lld, of it thinking %lld, in %.2f s",
+             (long long)u.prompt, (long long)u.reused, prefill_s, (long long)u.generated,
+             (long long)u.thinking, decode_s);
+    o->log(o->log_ctx, &(struct log_entry){.event = "answer",
+                                           .id = exchange_id(t->x),
+                                           .message = line,
+                                           .values = {{"model", t->served->source.id, 0},
+                                                      {"prompt", NULL, (double)u.prompt},
+                                                      {"kept", NULL, (double)u.reused},
+                                                      {"read_s", NULL, prefill_s},
+                                                      {"generated", NULL, (double)u.generated},
+                                                      {"thinking", NULL, (double)u.thinking},
+                                                      {"write_s", NULL, decode_s}},
+                                           .n_values = 7});
 }
 
 static void finish(struct task *t)
