@@ -77,6 +77,8 @@ const struct option_row option_rows[] = {
      "JSON object of what a million tokens cost, by model: {\"MODEL\": {\"input\": 1, \"cached\": 0.1, \"output\": 2}}; * is any model"},
     {"name", 0, "NAME", OPTION_TEXT, FIELD(model_name), 0, 0, NULL, ON(SERVE),
      "how the model is called in answers (default: the name of its file)"},
+    {"pooling", 0, "HOW", OPTION_TEXT, FIELD(pooling), 0, 0, NULL, ON(SERVE),
+     "embeddings: mean of all tokens, or last, of the last one (default: what the model's file says, else mean)"},
     {"load-wait", 0, "SECONDS", OPTION_INT, FIELD(load_wait_s), 1, 86400, "120", ON(SERVE),
      "with several models: how long a request waits for its model to be loaded"},
     {"api-keys", 0, "FILE", OPTION_TEXT, FIELD(api_keys), 0, 0, NULL, ON(SERVE),

@@ -17,7 +17,7 @@ enum { OPTIONS_MAX_ARGS = 12 };
 /* Values of every option of every command; what was not given holds the row's default. */
 struct options {
     const char *model, *prompt, *file, *system, *format, *isa, *ids, *output, *numerics, *config, *real_dims,
-        *effort, *tokenizer, *held_out, *from, *as, *host, *api_keys, *allow_host, *allow_origin, *model_name, *log_format, *keep, *store, *prices;
+        *effort, *tokenizer, *held_out, *from, *as, *host, *api_keys, *allow_host, *allow_origin, *model_name, *log_format, *pooling, *keep, *store, *prices;
     int max_tokens, top_k, n_ctx, n_threads, n_prompt, n_decode, n_depth, n_repeats, n_layers, n_draft,
         n_rewind, n_vocab, n_epochs, fim_percent, limit, port, n_slots, n_days, load_wait_s;
     double temperature, top_p, min_p, rate;

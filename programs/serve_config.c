@@ -152,7 +152,7 @@ static struct serve_model *model_of(struct serve_config *c, const struct setting
 /* Lines of [model.NAME]: options that may differ from model to model, and its other names. */
 static int read_model(struct reader *k, struct setting *s, struct error *err)
 {
-    static const char *const keys[] = {"model", "slots", "ctx", "rewind", "numerics", "format"};
+    static const char *const keys[] = {"model", "slots", "ctx", "rewind", "numerics", "format", "pooling"};
     struct serve_model *m = model_of(k->c, s, err);
     struct suggestion near;
     if (!m) return STATUS_FORMAT;

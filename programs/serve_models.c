@@ -35,6 +35,25 @@ static int choose_format(struct serve_model *m, const struct tokenizer *t, const
     return STATUS_OK;
 }
 
+/* GGUF's numbers: 1 mean, 3 last; others are of encoders. */
+static int choose_pooling(const struct serve_model *m, const struct checkpoint *c, bool *last,
+                          struct error *err)
+{
+    const struct metadata *meta = checkpoint_metadata(c);
+    struct str arch;
+    char key[96];
+    int64_t type = 0;
+    *last = m->o.pooling && strcmp(m->o.pooling, "last") == 0;
+    if (m->o.pooling && !*last && strcmp(m->o.pooling, "mean") != 0)
+        return error_set(err, STATUS_RANGE, "--pooling: expected mean or last, found \"%.40s\"",
+                         m->o.pooling);
+    if (m->o.pooling || metadata_string(&arch, meta, "general.architecture", NULL) != STATUS_OK)
+        return STATUS_OK;
+    snprintf(key, sizeof key, "%.*s.pooling_type", (int)(arch.n < 60 ? arch.n : 60), arch.p);
+    *last = metadata_int(&type, meta, key, 0, 100, NULL) == STATUS_OK && type == 3;
+    return STATUS_OK;
+}
+
 int serve_model_measure(struct serve_model *m, struct error *err)
 {
     const struct model_row *row;
@@ -56,6 +75,8 @@ int serve_model_measure(struct serve_model *m, struct error *err)
     if (rc == STATUS_OK) rc = memory_plan_make(&m->plan, model, &eo, err);
     if (rc == STATUS_OK) rc = tokenizer_open(&t, c, err);
     if (rc == STATUS_OK) rc = choose_format(m, t, model, err);
+    bool last;
+    if (rc == STATUS_OK) rc = choose_pooling(m, c, &last, err);
     tokenizer_close(t);
     model_close(model);
     checkpoint_close(c);
@@ -82,6 +103,8 @@ static int open_model(void *ctx, struct model_parts *parts, struct error *err)
     int rc = runtime_open_engine(r, &m->o, m->o.n_slots, err);
     if (rc == STATUS_OK) rc = chat_texts_open(&m->texts, engine_checkpoint(r->engine), err);
     if (rc == STATUS_OK) rc = choose_format(m, r->tokenizer, engine_model(r->engine), err);
+    bool last = false;
+    if (rc == STATUS_OK) rc = choose_pooling(m, engine_checkpoint(r->engine), &last, err);
     if (rc != STATUS_OK) {
         close_model(m, parts);
         return rc;
@@ -91,7 +114,8 @@ static int open_model(void *ctx, struct model_parts *parts, struct error *err)
                                   .tokenizer = r->tokenizer,
                                   .format = m->format,
                                   .texts = m->texts,
-                                  .sampler = sampler};
+                                  .sampler = sampler,
+                                  .pools_last = last};
     return STATUS_OK;
 }
 

@@ -83,6 +83,8 @@ struct session_run {
     int n;                   /* at least 1, at most the model's max_run if it has one */
     int n_logits;            /* rows wanted, for the last n_logits tokens; 0: none */
     float *logits;           /* (n_logits, n_vocab); NULL: the last token's, readable by session_logits */
+    float *hidden;           /* (n, dim), normed states behind the last layer, of every token; NULL: not wanted.
+                                Where the model gives them: gives_hidden */
     int rc;                  /* out: of this run alone */
     struct error err;
 };

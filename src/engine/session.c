@@ -87,7 +87,8 @@ static int forward(struct engine *e, struct session_run *runs, int n_runs, const
                                             .ids = r->ids,
                                             .n_tokens = r->n,
                                             .n_logits = r->n_logits,
-                                            .logits = r->logits ? r->logits : r->session->logits};
+                                            .logits = r->logits ? r->logits : r->session->logits,
+                                            .hidden = r->hidden};
         step.n_tokens += r->n;
         step.keep_draft |= r->session->keep_draft;
     }
@@ -119,6 +120,8 @@ int engine_step(struct engine *e, struct session_run *runs, int n_runs, const at
         r->rc = check_input(r->session, r->ids, r->n, &o, &r->err);
         if (r->rc == STATUS_OK && (r->n_logits < 0 || (!r->logits && r->n_logits > 1)))
             r->rc = error_set(&r->err, STATUS_RANGE, "logits: expected 0 or 1 rows, found %d", r->n_logits);
+        if (r->rc == STATUS_OK && r->hidden && !e->model->gives_hidden)
+            r->rc = error_set(&r->err, STATUS_UNSUPPORTED, "this architecture gives no hidden states");
         if (r->rc == STATUS_OK) n_tokens += r->n;
     }
     if (n_tokens > e->plan.n_batch)

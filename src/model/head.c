@@ -59,6 +59,13 @@ int head_n_rows(const struct step *s)
     return n;
 }
 
+void hidden_forward(const struct step *s, const float *norm, int dim, float eps, const float *x)
+{
+    size_t token = 0;
+    for (const struct run *r = s->runs; r < s->runs + s->n_runs; token += (size_t)r->n_tokens, r++)
+        if (r->hidden) norm_rows(s, r->hidden, x + token * (size_t)dim, norm, dim, eps, r->n_tokens);
+}
+
 void head_forward(const struct step *s, const struct matrix *head, const float *norm, float eps,
                   const float *x, float *normed)
 {

@@ -12,6 +12,9 @@ void embed_tokens(const struct step *s, const struct matrix *embedding, float *x
 void head_forward(const struct step *s, const struct matrix *head, const float *norm, float eps,
                   const float *x, float *normed);
 
+/* RMSNorm(x; norm) of all tokens of the runs that want them. */
+void hidden_forward(const struct step *s, const float *norm, int dim, float eps, const float *x);
+
 /* Rows of `normed` that a step needs. */
 int head_n_rows(const struct step *s);
 

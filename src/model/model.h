@@ -44,6 +44,7 @@ struct model {
     const char *chat_format; /* name of the chat format that belongs to this release; NULL: the tokenizer's
                                 template tells */
     bool can_draft;          /* the checkpoint has draft layers for speculative decoding */
+    bool gives_hidden;       /* its runs may ask for hidden */
 };
 
 /* All that one sequence remembers. Each architecture's own struct begins with this one. */
@@ -60,6 +61,7 @@ struct run {
     int n_tokens;
     int n_logits;  /* logits are wanted for the last n_logits tokens, 0 .. n_tokens */
     float *logits; /* (n_logits, n_vocab) */
+    float *hidden; /* (n_tokens, dim), what the head multiplies, of every token; NULL: not wanted */
 };
 
 /* Looks at the intermediate tensors of a step, for tests. Called by the thread that runs the step, between

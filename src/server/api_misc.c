@@ -1,4 +1,4 @@
-/* The small endpoints: models, health, metrics, tokenize, detokenize, embeddings. */
+/* The small endpoints: models, health, metrics, tokenize, detokenize. */
 #include <string.h>
 #include <time.h>
 #include "base/json.h"
@@ -101,14 +101,6 @@ void handle_models(struct server *s, struct exchange *x)
                 "the model %.100s is not served here; GET /v1/models lists those that are", one + 7);
     problem_respond(x, &p, FAMILY_OPENAI);
     buf_free(&out);
-}
-
-void handle_embeddings(struct server *s, struct exchange *x)
-{
-    (void)s;
-    struct problem p = {0};
-    problem_set(&p, 501, NULL, NULL, "this model generates text; it has no embeddings");
-    problem_respond(x, &p, FAMILY_OPENAI);
 }
 
 void handle_health(struct server *s, struct exchange *x)

@@ -15,6 +15,7 @@ const struct limit_row limit_rows[] = {
     {"stops", LIMIT_STOPS, "stop strings of a request"},
     {"stop length", LIMIT_STOP_BYTES, "bytes of a stop string"},
     {"choices", LIMIT_CHOICES, "answers of one request (n times prompts)"},
+    {"inputs", LIMIT_INPUTS, "texts of a request for embeddings"},
     {"top logprobs", LIMIT_TOP_LOGPROBS, "alternatives per token"},
     {"biases", LIMIT_BIASES, "entries of logit_bias"},
     {"form", LIMIT_FORM_BYTES, "bytes of a regular expression, or of a grammar's text"},

@@ -35,6 +35,7 @@ struct scheduler {
     bool active;            /* counted in o.turns */
     double prefill_token_s; /* running mean of what a prompt token takes, 0: not known */
     float *scored;          /* (SCORED_ROWS, n_vocab) once it is needed */
+    float *hidden;          /* (n_batch, dim) once it is needed */
 
     pthread_t thread;
     bool has_thread;
@@ -56,6 +57,12 @@ static bool is_cancelled(const struct job *job)
 {
     return job->options.cancel &&
            atomic_load_explicit(job->options.cancel, memory_order_relaxed); /* a flag alone */
+}
+
+/* The job looks at every token of its prompt: nothing of it may be reused. */
+static bool reads_all(const struct job *job)
+{
+    return job->on_prompt || job->on_hidden;
 }
 
 /* ---- a job's life in its slot ---- */
@@ -122,7 +129,7 @@ static void exchange_state(struct scheduler *s, struct slot *slot, const struct 
 {
     struct error err;
     int id = -1, n_had = session_n_tokens(slot->session);
-    if (!s->o.keep || job->on_prompt) return;
+    if (!s->o.keep || reads_all(job)) return;
     size_t here = slot->owner == job->owner
                       ? prefix_length(s->tokenizer, session_ids(slot->session), (size_t)n_had, &job->prompt)
                       : 0;
@@ -149,7 +156,7 @@ static void start(struct scheduler *s, struct slot *slot, struct job *job)
     int rc = STATUS_OK, n = 0, n_had = session_n_tokens(slot->session);
     slot->job = job;
     slot->usage = (struct chat_usage){0};
-    if (slot->owner == job->owner && !job->on_prompt) {
+    if (slot->owner == job->owner && !reads_all(job)) {
         rc = prefix_adopt(s->tokenizer, session_ids(slot->session), (size_t)n_had, &job->prompt, &err);
         n = chat_n_reusable(slot->session, job->prompt.ids, (int)job->prompt.n);
     }
@@ -197,6 +204,9 @@ static void take_result(struct scheduler *s, struct slot *slot, const struct ses
     }
     if (!slot->decoding) {
         if (slot->job->on_prompt) score(slot, run);
+        for (int i = 0; run->hidden && i < run->n; i++)
+            slot->job->on_hidden(slot->job->ctx, slot->n_fed + i,
+                                 run->hidden + (size_t)i * (size_t)session_model(slot->session)->dim);
         slot->n_fed += run->n;
         tell_prefill(slot);
         if (slot->n_fed < slot->usage.n_prompt) return;
@@ -217,7 +227,7 @@ struct plan {
     struct session_run runs[ENGINE_MAX_RUNS];
     struct slot *slots[ENGINE_MAX_RUNS];
     int n_runs, n_tokens, n_prefill;
-    bool has_scored;
+    bool has_reader;
 };
 
 static bool is_ready(const struct slot *slot)
@@ -261,9 +271,10 @@ static void plan_prefill(struct scheduler *s, struct plan *p, struct slot *slot,
     if (n > left) n = left;
     if (max_run && n > max_run) n = max_run;
     struct session_run run = {.session = slot->session, .ids = job->prompt.ids + slot->n_fed};
-    if (job->on_prompt) { /* all rows, which one job at a time has room for */
-        if (p->has_scored) return;
-        p->has_scored = true;
+    if (reads_all(job) && p->has_reader) return; /* there is room for the rows of one such job at a time */
+    p->has_reader |= reads_all(job);
+    if (job->on_hidden) run.hidden = s->hidden;
+    if (job->on_prompt) {
         n = n < SCORED_ROWS ? n : SCORED_ROWS;
         run.logits = s->scored;
         run.n_logits = n;
@@ -303,11 +314,17 @@ static void plan_prefills(struct scheduler *s, struct plan *p)
     }
 }
 
-static int scored_rows_open(struct scheduler *s, struct error *err)
+/* Room for what the job looks at. */
+static int rows_open(struct scheduler *s, const struct job *job, struct error *err)
 {
-    if (s->scored) return STATUS_OK;
-    s->scored = calloc((size_t)SCORED_ROWS * (size_t)engine_model(s->engine)->n_vocab, sizeof *s->scored);
-    return s->scored ? STATUS_OK : error_set(err, STATUS_NOMEM, "no memory for the logits of a prompt");
+    const struct model *m = engine_model(s->engine);
+    if (job->on_prompt && !s->scored)
+        s->scored = calloc((size_t)SCORED_ROWS * (size_t)m->n_vocab, sizeof *s->scored);
+    if (job->on_hidden && !s->hidden)
+        s->hidden = calloc((size_t)engine_plan(s->engine)->n_batch * (size_t)m->dim, sizeof *s->hidden);
+    if ((job->on_prompt && !s->scored) || (job->on_hidden && !s->hidden))
+        return error_set(err, STATUS_NOMEM, "no memory for the logits or states of a prompt");
+    return STATUS_OK;
 }
 
 static void set_active(struct scheduler *s, bool active)
@@ -322,11 +339,11 @@ static bool step(struct scheduler *s)
 {
     struct plan p;
     p.n_runs = p.n_tokens = p.n_prefill = 0;
-    p.has_scored = false;
+    p.has_reader = false;
     struct error err = {0};
     for (struct slot *slot = s->slots; slot < s->slots + s->o.n_slots; slot++) {
         if (!slot->job) continue;
-        int rc = slot->job->on_prompt ? scored_rows_open(s, &err) : STATUS_OK;
+        int rc = rows_open(s, slot->job, &err);
         if (is_cancelled(slot->job) || rc != STATUS_OK) finish(s, slot, rc, &err);
     }
     plan_decodes(s, &p);
@@ -364,7 +381,7 @@ static bool step(struct scheduler *s)
 static double slot_cost(const struct scheduler *s, const struct slot *slot, const struct job *job)
 {
     size_t n_held = (size_t)session_n_tokens(slot->session), n = 0;
-    if (slot->owner == job->owner && !job->on_prompt)
+    if (slot->owner == job->owner && !reads_all(job))
         n = prefix_length(s->tokenizer, session_ids(slot->session), n_held, &job->prompt);
     int rank = 0;
     for (int i = 0; i < s->o.n_slots; i++) rank += s->slots[i].last_used > slot->last_used;
@@ -531,6 +548,7 @@ void scheduler_close(struct scheduler *s)
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     free(s->scored);
+    free(s->hidden);
     free(s->slots);
     free(s);
 }

@@ -28,10 +28,13 @@ struct job {
     /* If set, called for prompt token i >= 1 with the logits that it was predicted from. Reads the whole
      * prompt again. */
     void (*on_prompt)(void *ctx, int i, const float *logits);
+    /* If set, called for prompt token i with its normed state behind the last layer (dim). Reads the whole
+     * prompt; for models that give hidden states. */
+    void (*on_hidden)(void *ctx, int i, const float *hidden);
     bool (*is_blocked)(void *ctx); /* takes no events just now: the job pauses. May be NULL */
     /* The last call, exactly once. rc STATUS_OK: after the STOP event. usage is filled in any case. */
     void (*on_done)(void *ctx, int rc, const struct error *err, const struct chat_usage *usage);
-    void *ctx; /* of on_prompt, is_blocked and on_done */
+    void *ctx; /* of on_prompt, on_hidden, is_blocked and on_done */
 
     /* The scheduler's own. */
     struct job *next;
@@ -39,9 +42,9 @@ struct job {
 };
 
 struct scheduler_options {
-    int n_slots;       /* sessions: jobs that run at a time */
-    int n_queue;       /* jobs that may wait */
-    struct keep *keep; /* states on disk; NULL: none. The scheduler's thread has it until scheduler_stop */
+    int n_slots;         /* sessions: jobs that run at a time */
+    int n_queue;         /* jobs that may wait */
+    struct keep *keep;   /* states on disk; NULL: none. The scheduler's thread has it until scheduler_stop */
     struct turns *turns; /* with the schedulers of other models; NULL: there are none */
 };
 

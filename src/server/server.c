@@ -18,7 +18,7 @@ static const struct route routes[] = {
     {"POST", "/v1/messages/count_tokens", FAMILY_ANTHROPIC, handle_count_tokens, ROUTE_MODEL | ROUTE_FORWARDS, "tokens of a messages request"},
     {"GET", "/v1/models", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "the models that are served"},
     {"GET", "/v1/models/*", FAMILY_OPENAI, handle_models, ROUTE_QUICK, "one of them"},
-    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, ROUTE_MODEL | ROUTE_FORWARDS, "not for generative models: says so"},
+    {"POST", "/v1/embeddings", FAMILY_OPENAI, handle_embeddings, ROUTE_MODEL | ROUTE_FORWARDS, "vectors of texts"},
     {"POST", "/tokenize", FAMILY_OPENAI, handle_tokenize, ROUTE_MODEL, "text to token ids"},
     {"POST", "/detokenize", FAMILY_OPENAI, handle_detokenize, ROUTE_MODEL, "token ids to text"},
     {"GET", "/conversations", FAMILY_OPENAI, handle_conversations, 0, "conversations that are kept, the newest first"},

@@ -17,6 +17,7 @@ struct model_parts {
     const struct chat_format *format; /* NULL: no chat, raw completion only */
     const struct chat_texts *texts;
     struct sampler_options sampler; /* where a request says nothing; the seed is not used */
+    bool pools_last;                /* embeddings: of the last token, not the mean of all */
 };
 
 /* A model that can be loaded, and unloaded again. */

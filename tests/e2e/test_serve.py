@@ -151,7 +151,6 @@ def errors_have_each_api_s_shape(folder):
     status, headers, _ = s.request("GET", "/v1/chat/completions")
     assert status == 405 and headers["Allow"] == "POST"
     assert s.request("GET", "/nowhere")[0] == 404 and s.request("GET", "/v1/models/other")[0] == 404
-    assert s.request("POST", "/v1/embeddings", {"input": "x"})[0] == 501
     assert s.request("POST", "/v1/chat/completions", CHAT, headers={"Content-Encoding": "gzip"})[0] == 415
 
 

@@ -893,7 +893,7 @@ static void trap_25_mtp_after_a_shared_step(void **state)
     struct error err = {0};
     static float out[64][V], together[V], alone[V];
     struct state *a = new_state(&rig), *b = new_state(&rig), *c = new_state(&rig);
-    struct run runs[] = {{a, ids, 1, 1, out[0]}, {b, ids + 5, 30, 1, out[1]}};
+    struct run runs[] = {{a, ids, 1, 1, out[0], NULL}, {b, ids + 5, 30, 1, out[1], NULL}};
     struct step step = {.runs = runs,
                         .n_runs = 2,
                         .n_tokens = 31,

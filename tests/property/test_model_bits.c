@@ -180,8 +180,8 @@ static void neighbours(void **state)
             if (n == 0 || (int)rng_below(&r, 5) == 0) continue;
             int n_logits = (int)rng_below(&r, (uint64_t)n + 1);
             starts[step.n_runs] = s->n_tokens + n - n_logits;
-            runs[step.n_runs++] =
-                (struct run){s, f->ids + s->n_tokens, n, n_logits, got + (size_t)rows * (size_t)f->n_vocab};
+            runs[step.n_runs++] = (struct run){
+                s, f->ids + s->n_tokens, n, n_logits, got + (size_t)rows * (size_t)f->n_vocab, NULL};
             rows += n_logits;
             step.n_tokens += n;
         }

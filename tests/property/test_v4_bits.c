@@ -137,7 +137,7 @@ static void neighbours(void **state)
             if (n > N_TOKENS - s[i]->n_tokens) n = N_TOKENS - s[i]->n_tokens;
             if (n == 0 || (i > 0 && rng_below(&rng, 4) == 0)) continue;
             first[step.n_runs] = s[i]->n_tokens;
-            runs[step.n_runs++] = (struct run){s[i], f->ids + s[i]->n_tokens, n, n, got[step.n_tokens]};
+            runs[step.n_runs++] = (struct run){s[i], f->ids + s[i]->n_tokens, n, n, got[step.n_tokens], NULL};
             step.n_tokens += n;
         }
         need(r.model->arch->forward(r.model, &step, &err), &err);
@@ -322,7 +322,7 @@ static void cancelled_prefill_goes_on(void **state)
         stop.probe = (struct probe){stop_at_layer, &stop};
         int32_t wrong[40];
         for (int i = 0; i < 40; i++) wrong[i] = i; /* rows of these were written */
-        struct run run = {s, wrong, 40, 1, logits};
+        struct run run = {s, wrong, 40, 1, logits, NULL};
         struct step step = {.runs = &run,
                             .n_runs = 1,
                             .n_tokens = 40,

@@ -338,7 +338,7 @@ static void nonfinite_logits_end_one_request(void **state)
     assert_int_equal(rig_state(&r, &sick, &err), STATUS_OK);
     assert_int_equal(rig_state(&r, &well, &err), STATUS_OK);
     assert_int_equal(rig_state(&r, &alone, &err), STATUS_OK);
-    struct run runs[] = {{sick, bad, N, 1, logits[0]}, {well, good, N, 1, logits[1]}};
+    struct run runs[] = {{sick, bad, N, 1, logits[0], NULL}, {well, good, N, 1, logits[1], NULL}};
     struct step step = {.runs = runs,
                         .n_runs = 2,
                         .n_tokens = 2 * N,

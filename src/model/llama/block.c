@@ -151,6 +151,7 @@ int llama_forward(const struct model *model, struct step *s, struct error *err)
         }
     }
     if (rc == STATUS_OK) {
+        hidden_forward(s, m->out_norm, m->config.dim, (float)m->config.norm_eps, b.x);
         head_forward(s, &m->head, m->out_norm, (float)m->config.norm_eps, b.x, b.normed);
         for (int i = 0; i < s->n_runs; i++) s->runs[i].state->n_tokens += s->runs[i].n_tokens;
     }

@@ -23,6 +23,7 @@ static int open_model(struct model **out, const struct arch *arch, const struct 
     m->base.n_layers = m->config.n_layers;
     m->base.n_vocab = m->config.n_vocab;
     m->base.n_ctx_max = m->config.n_ctx_max;
+    m->base.gives_hidden = !m->family->moe; /* routing makes vectors jump where a text changes a little */
     if (rc == STATUS_OK) rc = llama_weights_bind(m, c, err);
     if (rc == STATUS_OK)
         *out = &m->base;
