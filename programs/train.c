@@ -6,19 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/file_map.h"
 #include "commands.h"
 #include "data/encode.h"
 #include "engine/machine.h"
-#include "term/term.h"
 #include "train.h"
 #include "train/trainer.h"
 #include "train_report.h"
+#include "train_show.h"
 
-enum { PATH_BYTES = RECIPE_TEXT + 32, TREND = 32 };
-static const double seconds_between_lines = 10;
+enum { PATH_BYTES = RECIPE_TEXT + 32 };
 
 /* Set by SIGTERM, SIGINT and SIGHUP: finish the step, write a checkpoint, leave. */
 static atomic_bool stop;
@@ -41,23 +39,11 @@ static void watch_signals(void)
 
 struct training {
     struct trainer *t;
-    struct term term;
+    struct train_show show;
     int lock; /* descriptor that holds the folder's lock */
     FILE *log;
-    double peak_gflops, shown; /* when a line was last shown */
-    double trend[TREND];       /* recent losses, oldest first */
-    int n_trend;
-    double smooth; /* loss, exponentially averaged */
     struct evaluation last;
-    double tokens_per_second;
 };
-
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
 
 static int path_in(char out[PATH_BYTES], const struct training *r, const char *name, struct error *err)
 {
@@ -96,8 +82,10 @@ static int open_log(struct training *r, struct error *err)
         const char *line = buf_cstr(&old), *next;
         for (; (next = strchr(line, '\n')); line = next + 1) {
             int step;
-            if (sscanf(line, "%d,", &step) == 1 && step <= r->t->step)
-                buf_append(&kept, line, (size_t)(next + 1 - line));
+            double loss;
+            if (sscanf(line, "%d,", &step) != 1 || step > r->t->step) continue;
+            buf_append(&kept, line, (size_t)(next + 1 - line));
+            if (sscanf(line, "%*d,%*u,%lf", &loss) == 1) train_show_loss(&r->show, loss);
         }
     }
     rc = kept.failed ? error_set(err, STATUS_NOMEM, "%s: out of memory", path)
@@ -114,7 +102,8 @@ static int log_step(struct training *r, const struct step_report *s, bool evalua
     double speed = (double)s->tokens / s->seconds;
     fprintf(r->log, "%d,%llu,%.6f,%.5f,%.6f,%.6f,%.6f,%.5g,%.6g,%.3f,%.1f,%.4f", s->step,
             (unsigned long long)r->t->tokens, s->loss, s->accuracy, s->mtp_loss, s->index_kl, s->balance,
-            s->gradient_norm, s->rate, s->load, speed, speed * r->t->flops_per_token / 1e9 / r->peak_gflops);
+            s->gradient_norm, s->rate, s->load, speed,
+            speed * r->t->flops_per_token / 1e9 / r->show.peak_gflops);
     if (evaluated)
         fprintf(r->log, ",%.6f,%.6f,", r->last.loss, r->last.bits_per_byte);
     else
@@ -125,65 +114,11 @@ static int log_step(struct training *r, const struct step_report *s, bool evalua
     return error_set(err, STATUS_IO, "%s/log.csv: cannot write: %s", r->t->recipe.dir, strerror(errno));
 }
 
-/* Recent losses as a line of bars, lowest to highest of them. */
-static void draw_trend(const struct training *r, char out[3 * TREND + 1])
-{
-    static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    double low = HUGE_VAL, high = -HUGE_VAL;
-    size_t n = 0;
-    for (int i = 0; i < r->n_trend; i++) {
-        low = fmin(low, r->trend[i]);
-        high = fmax(high, r->trend[i]);
-    }
-    for (int i = 0; i < r->n_trend; i++) {
-        double part = high > low ? (r->trend[i] - low) / (high - low) : 0;
-        memcpy(out + n, bars[(int)fmin(7, fmax(0, part * 8))], 3);
-        n += 3;
-    }
-    out[n] = 0;
-}
-
-static void time_left(char out[32], double seconds)
-{
-    int minutes = (int)(seconds / 60);
-    if (seconds < 90)
-        snprintf(out, 32, "%.0f s", seconds);
-    else if (minutes < 90)
-        snprintf(out, 32, "%d min", minutes);
-    else
-        snprintf(out, 32, "%d:%02d h", minutes / 60, minutes % 60);
-}
-
-static void show_step(struct training *r, const struct step_report *s, bool last)
-{
-    double t = now();
-    if (!last && t - r->shown < (r->term.is_terminal ? 0.5 : seconds_between_lines)) return;
-    r->shown = t;
-    char trend[3 * TREND + 1] = "", left[32];
-    const struct recipe *recipe = &r->t->recipe;
-    double tokens_left = 0, rows = 0;
-    for (int i = s->step; i < recipe->steps; i++) rows += recipe_rows(recipe, i);
-    tokens_left = rows * (double)s->tokens / recipe_rows(recipe, s->step - 1);
-    time_left(left, tokens_left / r->tokens_per_second);
-    if (r->term.is_terminal) draw_trend(r, trend);
-    fprintf(
-        stderr, "%sstep %d/%d  loss %.3f  %s%s%.0f tok/s  %.0f%% of peak  norm %.2f  load %.2f  %s left%s",
-        r->term.is_terminal ? "\r\033[K" : "", s->step, recipe->steps, r->smooth, trend, trend[0] ? "  " : "",
-        r->tokens_per_second, 100 * r->tokens_per_second * r->t->flops_per_token / 1e9 / r->peak_gflops,
-        s->gradient_norm, s->load, left, r->term.is_terminal && !last ? "" : "\n");
-}
-
 static void note_step(struct training *r, const struct step_report *s)
 {
-    double speed = (double)s->tokens / s->seconds;
-    r->smooth = r->smooth > 0 ? r->smooth + 0.1 * (s->loss - r->smooth) : s->loss;
-    r->tokens_per_second =
-        r->tokens_per_second > 0 ? r->tokens_per_second + 0.2 * (speed - r->tokens_per_second) : speed;
-    if (r->n_trend == TREND) memmove(r->trend, r->trend + 1, sizeof r->trend - sizeof *r->trend);
-    r->trend[r->n_trend < TREND ? r->n_trend++ : TREND - 1] = r->smooth;
+    train_show_loss(&r->show, s->loss);
     if (s->skipped)
-        fprintf(stderr, "%sstep %d: loss or gradients are not finite; nothing was changed\n",
-                r->term.is_terminal ? "\r\033[K" : "", s->step);
+        train_show_say(&r->show, "step %d: loss or gradients are not finite; nothing was changed", s->step);
 }
 
 static int evaluate(struct training *r, bool *evaluated, struct error *err)
@@ -195,11 +130,11 @@ static int evaluate(struct training *r, bool *evaluated, struct error *err)
     if (!*evaluated) return STATUS_OK;
     int rc = trainer_evaluate(r->t, &r->last, err);
     if (rc != STATUS_OK) return rc;
-    fprintf(stderr, "%sstep %d  held-out loss %.4f", r->term.is_terminal ? "\r\033[K" : "", r->t->step,
-            r->last.loss);
-    if (r->last.bits_per_byte > 0) fprintf(stderr, ", %.4f bits per byte", r->last.bits_per_byte);
-    if (r->t->teacher) fprintf(stderr, ", %.4f nats from the teacher", r->last.teacher_kl);
-    fprintf(stderr, ", %.1f%% of the tokens right\n", 100 * r->last.accuracy);
+    char bits[64] = "", teacher[64] = "";
+    if (r->last.bits_per_byte > 0) snprintf(bits, sizeof bits, ", %.4f bits per byte", r->last.bits_per_byte);
+    if (r->t->teacher) snprintf(teacher, sizeof teacher, ", %.4f nats from the teacher", r->last.teacher_kl);
+    train_show_say(&r->show, "step %d  held-out loss %.4f%s%s, %.1f%% of the tokens right", r->t->step,
+                   r->last.loss, bits, teacher, 100 * r->last.accuracy);
     return STATUS_OK;
 }
 
@@ -255,7 +190,7 @@ static int train(struct training *r, struct error *err)
         if (rc != STATUS_OK) return rc; /* the last checkpoint stands */
         rc = evaluate(r, &evaluated, err);
         if (rc == STATUS_OK) rc = log_step(r, &s, evaluated, err);
-        show_step(r, &s, t->step == t->recipe.steps);
+        train_show_step(&r->show, t, &s, t->step == t->recipe.steps);
         if (rc == STATUS_OK && !s.skipped && t->step % t->recipe.save_every == 0) {
             rc = trainer_save(t, err);
             if (rc == STATUS_OK) rc = report(r, false, err);
@@ -264,9 +199,9 @@ static int train(struct training *r, struct error *err)
     }
     if (rc == STATUS_OK && saved != t->step && t->n_skipped == 0) rc = trainer_save(t, err);
     if (rc == STATUS_OK) rc = report(r, true, err);
+    train_show_leave(&r->show);
     if (rc == STATUS_OK && t->step < t->recipe.steps)
-        fprintf(stderr, "%sstopped after step %d; the same command goes on\n",
-                r->term.is_terminal ? "\n" : "", t->step);
+        train_show_say(&r->show, "stopped after step %d; the same command goes on", t->step);
     return rc;
 }
 
@@ -277,7 +212,8 @@ static void describe(const struct training *r)
     for (int i = 0; i < t->params->n; i++) all += t->params->param[i].n;
     fprintf(stderr,
             "%.2f M parameters, %.1f MFLOP per token, %.0f MB of activations; this machine: %.0f GFLOP/s\n",
-            (double)all / 1e6, t->flops_per_token / 1e6, (double)t->net->arena.size / 1e6, r->peak_gflops);
+            (double)all / 1e6, t->flops_per_token / 1e6, (double)t->net->arena.size / 1e6,
+            r->show.peak_gflops);
     if (t->note[0]) fprintf(stderr, "%s\n", t->note);
     if (t->step > 0) fprintf(stderr, "going on after step %d\n", t->step);
 }
@@ -288,7 +224,7 @@ static int prepare(struct training *r, struct error *err)
     int rc = take_lock(r, err);
     if (rc == STATUS_OK) rc = open_log(r, err);
     if (rc == STATUS_OK) rc = machine_measure(&speed, &r->t->kernels, r->t->pool, err);
-    if (rc == STATUS_OK) r->peak_gflops = speed.f32_gflops;
+    if (rc == STATUS_OK) r->show.peak_gflops = speed.f32_gflops;
     return rc;
 }
 
@@ -297,7 +233,7 @@ int train_run(const struct options *o, const char *config, struct error *err)
     struct training r = {.lock = -1};
     struct machine m;
     machine_read(&m);
-    term_init(&r.term, STDIN_FILENO, STDERR_FILENO);
+    train_show_init(&r.show);
     int rc = trainer_open(&r.t, config, o->n_threads ? o->n_threads : m.n_cores, o->isa, err);
     if (rc == STATUS_OK) rc = prepare(&r, err);
     if (rc == STATUS_OK) {
@@ -305,6 +241,7 @@ int train_run(const struct options *o, const char *config, struct error *err)
         watch_signals();
         rc = train(&r, err);
     }
+    train_show_leave(&r.show);
     if (r.log) fclose(r.log);
     if (r.lock >= 0) close(r.lock);
     trainer_close(r.t);

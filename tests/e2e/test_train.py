@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 
-from harness import command, main, refused, run
+from harness import Terminal, command, main, refused, run
 from small_run import log, prepare
 
 
@@ -30,6 +30,14 @@ def text_becomes_a_model_that_talks(folder):
     assert (folder / "fp4/model.safetensors").stat().st_size < (folder / "f32/model.safetensors").stat().st_size / 2
     done = run("train", "--config", recipe)  # nothing left to do
     assert b"going on after step 40" in done.stderr
+
+
+def a_terminal_shows_the_curve(folder):
+    t = Terminal("train", "--config", prepare(folder, "seen", 30))
+    t.expect("held-out loss")
+    t.expect(r"[\u2801-\u28ff]{5}")  # the curve
+    t.expect(r"step 30/30  loss [0-9.]+  [0-9]+ tok/s  [0-9]+% of peak")
+    t.end(0)
 
 
 def a_signal_loses_nothing(folder):
@@ -67,4 +75,4 @@ def refusals_name_the_reason(folder):
     assert not (folder / "x").exists()
 
 
-main([text_becomes_a_model_that_talks, a_signal_loses_nothing, refusals_name_the_reason])
+main([text_becomes_a_model_that_talks, a_terminal_shows_the_curve, a_signal_loses_nothing, refusals_name_the_reason])

@@ -21,6 +21,8 @@
 #include "options.h"
 #include "runtime.h"
 #include "suggest.h"
+#include "support/vterm.h"
+#include "train_show.h"
 
 enum { MAX_WORDS = 16 };
 
@@ -347,9 +349,8 @@ static void test_model_arguments(void **state)
     assert_int_equal(model_resolve(&path, "codr", &row, &err), STATUS_NOT_FOUND);
     assert_string_equal(err.text, "no model or file is called \"codr\"; did you mean \"coder\"?");
     assert_int_equal(model_resolve(&path, "llama", &row, &err), STATUS_NOT_FOUND);
-    assert_string_equal(
-        err.text,
-        "no model or file is called \"llama\"; give a .gguf file, a model folder, or one of: default, smollm2, coder");
+    assert_string_equal(err.text, "no model or file is called \"llama\"; give a .gguf file, a model folder, "
+                                  "or one of: default, smollm2, coder");
     assert_int_equal(model_resolve(&path, "nothing.gguf", &row, &err), STATUS_NOT_FOUND);
     assert_string_equal(err.text, "nothing.gguf: no such file or folder");
     assert_int_equal(model_resolve(&path, "/", &row, &err), STATUS_OK);
@@ -612,6 +613,42 @@ static void test_repetitions(void **state)
     assert_true(phase_median_s(&p) == 2.5);
 }
 
+/* Frame over frame, one picture stands; it shows the loss from the first step to the last. */
+static void a_run_is_redrawn_in_place(void **state)
+{
+    (void)state;
+    struct train_show s = {.stride = 1, .term = {.is_terminal = true, .cols = 60, .rows = 24}};
+    struct vterm *v = calloc(1, sizeof *v);
+    struct buf out, text;
+    assert_non_null(v);
+    vterm_init(v, 60, 24);
+    buf_init(&out, 1 << 16);
+    buf_init(&text, 1 << 16);
+    for (int i = 1; i <= 3 * SHOW_POINTS; i++) {
+        char line[96];
+        snprintf(line, sizeof line,
+                 "step %d and figures that are by far too many for one line of this terminal", i);
+        train_show_loss(&s, 1 + 4 * exp(-i / 300.0));
+        buf_clear(&out);
+        train_show_frame(&s, str_from(line), &out);
+        vterm_write(v, buf_view(&out));
+    }
+    assert_true(s.n_points <= SHOW_POINTS && s.points[0] > s.points[s.n_points - 1]);
+    const char *screen = vterm_text(v, true, &text);
+    int n_lines = 1;
+    for (const char *p = screen; *p; p++) n_lines += *p == '\n';
+    assert_int_equal(n_lines, 8);
+    assert_int_equal(v->n_unknown, 0);
+    assert_memory_equal(screen, " 4.9", 4);
+    assert_non_null(strstr(screen, "\n 1.0"));
+    assert_non_null(strstr(screen, "\nstep 1536 and figures"));
+    assert_null(strstr(screen, "step 1535"));
+    buf_free(&out);
+    buf_free(&text);
+    vterm_free(v);
+    free(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,7 +661,7 @@ int main(void)
         cmocka_unit_test(test_completion),   cmocka_unit_test(test_models),
         cmocka_unit_test(test_cache),        cmocka_unit_test(test_model_arguments),
         cmocka_unit_test(test_fetch),        cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_conversation),
+        cmocka_unit_test(test_conversation), cmocka_unit_test(a_run_is_redrawn_in_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

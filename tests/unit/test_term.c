@@ -15,6 +15,7 @@
 #include "term/highlight.h"
 #include "term/history.h"
 #include "term/keys.h"
+#include "term/plot.h"
 #include "term/progress.h"
 #include "term/sgr.h"
 #include "term/visible.h"
@@ -544,6 +545,25 @@ static void progress_fits_and_tells(void **state)
 }
 
 /* Through a pipe: no escapes, nothing for short work, a last line if asked for. */
+static void curves_are_one_line_of_dots(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    const double step[] = {0, 1}, many[] = {3, 3, 1, 1, 9, 9, -5, -5};
+    struct plot p = {.y = step, .n = 2, .low = 0, .high = 1, .cols = 2, .rows = 1};
+    plot_row(&out, &p, 0);
+    assert_string_equal(buf_cstr(&out), "\u28C0\u280F"); /* low, then up and along */
+    buf_clear(&out);
+    p = (struct plot){.y = many, .n = 8, .low = 1, .high = 3, .cols = 2, .rows = 2};
+    plot_row(&out, &p, 0);
+    buf_putc(&out, '|');
+    plot_row(&out, &p, 1);
+    assert_string_equal(buf_cstr(&out),
+                        "\u28B1\u28F7|\u28B8\u28BF"); /* means; the edges hold what lies beyond */
+    buf_free(&out);
+}
+
 static void progress_in_a_pipe_is_plain(void **state)
 {
     (void)state;
@@ -594,6 +614,7 @@ int main(void)
         cmocka_unit_test(languages_are_highlighted),
         cmocka_unit_test(highlighting_fills_every_byte),
         cmocka_unit_test(progress_fits_and_tells),
+        cmocka_unit_test(curves_are_one_line_of_dots),
         cmocka_unit_test(progress_in_a_pipe_is_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
