@@ -17,10 +17,11 @@ const struct command commands[N_COMMANDS] = {
         "git diff | fathom run -m coder -s \"Write a commit message.\" # from a pipe\n",
         cmd_run},
     [COMMAND_SERVE] = {"serve", "", 0, 0, "answer over HTTP, by the APIs that clients speak",
-        "Serves the OpenAI, Anthropic and DeepSeek APIs with one model, several answers at a time. Listens on this machine "
-        "alone unless told otherwise. SIGTERM or Ctrl-C ends it when running answers are done, a second one at once.\n",
+        "Serves the OpenAI, Anthropic and DeepSeek APIs with one model, several answers at a time; --config FILE may name several models, and "
+        "upstreams to forward to. Listens on this machine alone unless told otherwise. SIGTERM or Ctrl-C ends it when running answers are done, a second one at once.\n",
         "fathom serve # the default model on http://127.0.0.1:8080\n"
         "fathom serve -m coder --port 9000 --slots 2\n"
+        "fathom serve --config serve.toml # options, models and upstreams from a file\n"
         "fathom serve --check # routes and limits\n",
         cmd_serve},
     [COMMAND_FETCH] = {"fetch", "[NAME]", 0, 1, "download a model and verify it, or list the models",

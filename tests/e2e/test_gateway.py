@@ -5,6 +5,8 @@
 import http.client
 import http.server
 import json
+import pathlib
+import re
 import threading
 import time
 
@@ -307,6 +309,18 @@ def mistakes_name_table_and_line(folder):
         refused("serve", "--check", "--config", folder / "bad.toml", says=says, env=env)
 
 
+def the_documents_examples_are_valid(folder):
+    text = (pathlib.Path(__file__).parents[2] / "docs/serving.md").read_text()
+    models, upstreams = [b for b in re.findall(r"```toml\n(.*?)```", text, re.S) if "[model." in b or "[upstream." in b]
+    both = models + upstreams
+    for name in ('"default"', '"coder"'):
+        assert f"model = {name}" in both
+        both = both.replace(f"model = {name}", f'model = "{GGUF}"')
+    (folder / "doc.toml").write_text(both)
+    out = run("serve", "--check", "--config", folder / "doc.toml", env={"PATH": "/usr/bin", "DEEPSEEK_API_KEY": KEY}).stdout.decode()
+    assert "claude-*" in out and "upstream   deepseek" in out and "then small" in out, out
+
+
 def z_no_key_is_in_the_log(folder):
     s = server(folder)
     log = "".join(s.log)
@@ -315,4 +329,4 @@ def z_no_key_is_in_the_log(folder):
 
 
 main([requests_are_passed_on, streams_are_passed_event_by_event, errors_have_the_api_s_shape, a_request_is_tried_again_and_then_elsewhere,
-      a_client_that_leaves_ends_the_work_there, mistakes_name_table_and_line, z_no_key_is_in_the_log])
+      a_client_that_leaves_ends_the_work_there, mistakes_name_table_and_line, the_documents_examples_are_valid, z_no_key_is_in_the_log])
