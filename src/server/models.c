@@ -103,10 +103,10 @@ static int served_open(struct models *ms, struct served *m, struct error *err)
                                    .keep = m->keep,
                                    .turns = ms->n > 1 ? &ms->turns : NULL};
     if (rc == STATUS_OK) rc = scheduler_open(&m->scheduler, m->parts.engine, m->parts.tokenizer, &so, err);
-    if (rc == STATUS_OK)
-        m->source.n_ctx = scheduler_n_ctx(m->scheduler);
-    else
+    if (rc != STATUS_OK)
         served_close(m);
+    else if (ms->n == 1) /* several were measured before, and lists are read meanwhile */
+        m->source.n_ctx = scheduler_n_ctx(m->scheduler);
     return rc;
 }
 
