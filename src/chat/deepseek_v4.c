@@ -250,7 +250,8 @@ static void put_assistant(struct conversation *c, size_t i)
     bool thinks = c->q->think && !after_task && (!c->drop || c->last == c->n || i > c->last);
     if (thinks) {
         if (!t->drops_reasoning) prompt_text(p, m->reasoning);
-        bool goes_on = m->unfinished && m->reasoning.n && !m->content.n; /* inside the reasoning */
+        bool goes_on =
+            m->unfinished && m->reasoning.n && !m->content.n && !m->n_calls; /* inside the reasoning */
         if (!goes_on) prompt_control(p, "</think>");
     }
     prompt_text(p, m->content);
@@ -329,9 +330,7 @@ static void put_turn(struct conversation *c, size_t i)
     const struct turn *t = &c->turns[i];
     put_opening(c, i);
     switch (t->role) {
-    case CHAT_DEVELOPER:
-        prompt_control(p, USER);
-        __attribute__((fallthrough));
+    case CHAT_DEVELOPER: prompt_control(p, USER); __attribute__((fallthrough));
     case CHAT_SYSTEM:
         if (t->m) prompt_text(p, t->m->content);
         put_extras(c, i);

@@ -250,6 +250,14 @@ static void only_the_assistant_is_learnt(void **state)
     spell(&s, &e, true);
     assert_string_equal(buf_cstr(&s), "why</think>a<｜end▁of▁sentence｜>");
     assert_int_equal(e.bytes, 4);
+    const struct str calls = /* the reasoning ends before the calls, with nothing said between */
+        STR("{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", "
+            "\"reasoning_content\": \"why\", \"content\": \"\", \"tool_calls\": [{\"id\": \"1\", \"type\": "
+            "\"function\", \"function\": {\"name\": \"f\", \"arguments\": \"{}\"}}]}]}");
+    assert_int_equal(encode_conversation(&tok, calls, &e, &err), STATUS_OK);
+    spell(&s, &e, true);
+    assert_true(
+        str_starts(buf_view(&s), STR("why</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n")));
     encoded_free(&e);
     buf_free(&s);
     buf_free(&text);
