@@ -47,6 +47,7 @@ int answer_init(struct answer *a, const struct options *o, struct runtime *r, st
 
     struct sampler_options *s = &a->sampler;
     runtime_sampling(r, s);
+    a->thinks = o->think || (!o->no_think && runtime_thinks(r));
     if (OPTION_GIVEN(o, temperature)) s->temperature = (float)o->temperature;
     if (OPTION_GIVEN(o, top_p)) s->top_p = (float)o->top_p;
     s->top_k = o->top_k;
@@ -70,7 +71,7 @@ int answer_render(struct answer *a, const struct chat_message *messages, size_t 
                   struct error *err)
 {
     const struct chat_request q = {
-        .messages = messages, .n = n, .think = !a->options->no_think, .effort = a->effort, .texts = a->texts};
+        .messages = messages, .n = n, .think = a->thinks, .effort = a->effort, .texts = a->texts};
     if (a->effort != CHAT_EFFORT_DEFAULT && !a->texts->has_efforts && !a->told_own_words) {
         term_write(&a->err,
                    STR("the release's own effort texts are not beside the weights (encoding/): short words "
@@ -168,7 +169,7 @@ int answer_generate(struct answer *a, const struct token_list *prompt, struct er
     if (rc != STATUS_OK) return rc;
     struct generate_options g = {
         .format = a->format,
-        .starts_thinking = a->format && chat_starts_thinking(a->format, !a->options->no_think),
+        .starts_thinking = a->format && chat_starts_thinking(a->format, a->thinks),
         .no_calls = true,
         .sampler = a->sampler,
         .max_tokens = a->options->max_tokens,

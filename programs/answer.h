@@ -17,6 +17,7 @@ struct answer {
     const struct chat_format *format; /* NULL: plain completion */
     struct sampler_options sampler;
     struct chat_texts *texts; /* of the model's release */
+    bool thinks;              /* reasons first, where the format knows it */
     enum chat_effort effort;
     bool told_own_words;     /* said once that the release's texts are not there */
     struct term out, err;    /* standard output and error */

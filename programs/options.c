@@ -153,7 +153,7 @@ const struct option_row option_rows[] = {
      "stop after N tasks or documents; 0: all"},
     {"max-tokens", 'n', "N", OPTION_INT, FIELD(max_tokens), 0, 1 << 30, "0", ON(EVAL) | ON(DISTILL),
      "stop an answer after N tokens; 0: 768"},
-    {"think", 0, NULL, OPTION_FLAG, FIELD(think), 0, 0, NULL, ON(EVAL) | ON(DISTILL),
+    {"think", 0, NULL, OPTION_FLAG, FIELD(think), 0, 0, NULL, ON(RUN) | ON(EVAL) | ON(DISTILL),
      "let a reasoning model reason first"},
     {"seed", 0, "N", OPTION_COUNT, FIELD(seed), 0, 0, "0", ON(EVAL),
      "which lines are asked for"},

@@ -26,7 +26,8 @@ int numerics_parse(enum numerics *out, const char *word, struct error *err)
     else if (strcmp(word, "reference") == 0)
         *out = NUMERICS_REFERENCE;
     else
-        return error_set(err, STATUS_RANGE, "--numerics: expected fast, exact or reference, found \"%.40s\"", word);
+        return error_set(err, STATUS_RANGE, "--numerics: expected fast, exact or reference, found \"%.40s\"",
+                         word);
     return STATUS_OK;
 }
 
@@ -111,6 +112,14 @@ void runtime_sampling(const struct runtime *r, struct sampler_options *s)
     s->top_p = (float)fmin(suggested(m, "generation.top_p", "general.sampling.top_p",
                                      r->row ? r->row->top_p : 0, (double)s->top_p),
                            1);
+}
+
+bool runtime_thinks(const struct runtime *r)
+{
+    bool thinks;
+    return metadata_bool(&thinks, checkpoint_metadata(engine_checkpoint(r->engine)),
+                         "generation.enable_thinking", NULL) != STATUS_OK ||
+           thinks;
 }
 
 void runtime_close(struct runtime *r)

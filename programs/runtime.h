@@ -28,6 +28,9 @@ void runtime_close(struct runtime *r);
 
 /* Sampling that suits the model: what its files say, else its row, else Fathom's own. */
 void runtime_sampling(const struct runtime *r, struct sampler_options *s);
+/* Whether the model reasons first when nobody says: yes, unless its generation_config.json has
+ * "enable_thinking": false. */
+bool runtime_thinks(const struct runtime *r);
 
 /* --numerics as the engine takes it; STATUS_RANGE for an unknown word. */
 int numerics_parse(enum numerics *out, const char *word, struct error *err);

@@ -115,7 +115,8 @@ static int open_model(void *ctx, struct model_parts *parts, struct error *err)
                                   .format = m->format,
                                   .texts = m->texts,
                                   .sampler = sampler,
-                                  .pools_last = last};
+                                  .pools_last = last,
+                                  .answers_at_once = !runtime_thinks(r)};
     return STATUS_OK;
 }
 

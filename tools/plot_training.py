@@ -37,20 +37,21 @@ def draw(curves, title):
         return (LEFT + x / x_max * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y / y_max * (HEIGHT - TOP - BOTTOM))
 
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">',
-           "<style>text{font:12px system-ui,sans-serif;fill:#475569}line{stroke:#e2e8f0}polyline{fill:none;stroke-width:1.6}</style>",
-           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>', f'<text x="{LEFT}" y="16" font-weight="600">{title}</text>']
+           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+           '<g font-family="sans-serif" font-size="12" fill="#475569" stroke-width="1">',
+           f'<text x="{LEFT}" y="16" font-weight="600">{title}</text>']
     for y in ticks(y_max):
         _, v = place(0, y)
-        out += [f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{v:.1f}" y2="{v:.1f}"/>',
+        out += [f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{v:.1f}" y2="{v:.1f}" stroke="#e2e8f0"/>',
                 f'<text x="{LEFT - 6}" y="{v + 4:.1f}" text-anchor="end">{y:g}</text>']
     for x in ticks(x_max):
         out.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{x:g} M</text>')
     for i, (name, points) in enumerate(curves):
         line = " ".join("%.1f,%.1f" % place(*p) for p in points)
         colour = COLOURS[i % len(COLOURS)]
-        out += [f'<polyline stroke="{colour}" points="{line}"/>',
-                f'<text x="{WIDTH - RIGHT}" y="{TOP + 18 * (i + 1)}" text-anchor="end" style="fill:{colour}">{name}, {points[-1][1]:.3f}</text>']
-    return "\n".join(out + ["</svg>", ""])
+        out += [f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{line}"/>',
+                f'<text x="{WIDTH - RIGHT}" y="{TOP + 18 * (i + 1)}" text-anchor="end" fill="{colour}">{name}, {points[-1][1]:.3f}</text>']
+    return "\n".join(out + ["</g></svg>", ""])
 
 
 def main():

@@ -159,7 +159,9 @@ static bool read_thinking(struct intake *in, const struct node *root)
     struct str type = node_text(node_get(thinking, "type"));
     if (str_is(type, "disabled"))
         in->think = false;
-    else if (thinking && !str_is(type, "enabled") && !str_is(type, "adaptive"))
+    else if (str_is(type, "enabled"))
+        in->think = true;
+    else if (thinking && !str_is(type, "adaptive"))
         return problem_set(in->p, 400, NULL, "thinking.type",
                            "thinking.type must be enabled, disabled or adaptive");
     if (!take_bool(in->p, "", root, "enable_thinking", &in->think) ||

@@ -186,7 +186,9 @@ static bool read_thinking(struct intake *in)
     if (!take_object(in->p, "", in->root, "thinking", &thinking) ||
         !take_object(in->p, "", in->root, "output_config", &output))
         return false;
-    if (str_is(node_text(node_get(thinking, "type")), "disabled")) in->think = false;
+    struct str type = node_text(node_get(thinking, "type"));
+    if (str_is(type, "disabled")) in->think = false;
+    if (str_is(type, "enabled")) in->think = true;
     return intake_effort(in, node_get(output, "effort"), "output_config.effort") &&
            intake_format(in, node_get(output, "format"), "output_config.format");
 }

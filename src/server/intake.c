@@ -7,7 +7,8 @@
 
 bool intake_open(struct intake *in, struct server *s, struct exchange *x, struct problem *p)
 {
-    *in = (struct intake){.server = s, .served = exchange_model(x), .x = x, .p = p, .think = true};
+    *in = (struct intake){.server = s, .served = exchange_model(x), .x = x, .p = p};
+    in->think = !in->served->parts.answers_at_once;
     struct str body = exchange_body(x);
     struct error err;
     if (exchange_is_too_large(x))
@@ -376,8 +377,8 @@ bool intake_render(struct intake *in, struct task *t)
     }
     token_list_free(&ids);
     if (in->must_call && !in->p->status &&
-        chat_call_opening(in->served->parts.format, in->served->parts.tokenizer, in->forced, &t->forced, &err) !=
-            STATUS_OK)
+        chat_call_opening(in->served->parts.format, in->served->parts.tokenizer, in->forced, &t->forced,
+                          &err) != STATUS_OK)
         problem_set(in->p, 400, NULL, "tool_choice", "%s", err.text);
     return intake_give_form(in, t);
 }

@@ -18,6 +18,7 @@ struct model_parts {
     const struct chat_texts *texts;
     struct sampler_options sampler; /* where a request says nothing; the seed is not used */
     bool pools_last;                /* embeddings: of the last token, not the mean of all */
+    bool answers_at_once;           /* where a request says nothing of thinking */
 };
 
 /* A model that can be loaded, and unloaded again. */
