@@ -29,7 +29,7 @@ int engine_open(struct engine **out, const char *path, const struct engine_optio
     if (rc == STATUS_OK) rc = arena_init(&e->scratch, e->plan.scratch_bytes, "scratch memory", err);
     if (rc == STATUS_OK) rc = pool_open(&e->pool, e->plan.n_threads, err);
     if (rc == STATUS_OK && numerics_pack(mo.numerics))
-        rc = weights_pack(e->model, &e->packed, e->pool, o ? o->packing : NULL, o ? o->packing_ctx : NULL, err);
+        rc = weights_pack(e->model, e->checkpoint, &e->packed, e->pool, o ? o->packing : NULL, o ? o->packing_ctx : NULL, err);
     if (rc == STATUS_OK)
         *out = e;
     else

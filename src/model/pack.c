@@ -32,6 +32,7 @@ struct pack_sizes pack_sizes(const struct model *model)
 
 struct packing {
     struct model *model;
+    const struct checkpoint *checkpoint;
     struct arena *arena;
     struct pool *pool;
     struct packed_matrix *next;
@@ -65,6 +66,16 @@ static void give_back(const uint8_t *data, uint64_t bytes)
     if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+/* The tensor that holds the byte at data: weights are views of the file. */
+static const struct tensor *tensor_of(const struct checkpoint *c, const uint8_t *data)
+{
+    for (size_t i = 0; c && i < checkpoint_n_tensors(c); i++) {
+        const struct tensor *t = checkpoint_tensor(c, i);
+        if (data >= t->data && (uint64_t)(data - t->data) < t->bytes) return t;
+    }
+    return NULL;
+}
+
 static void pack_one(void *ctx, struct matrix *w)
 {
     struct packing *k = ctx;
@@ -77,9 +88,11 @@ static void pack_one(void *ctx, struct matrix *w)
     k->done += bytes;
     if (k->progress) k->progress(k->ctx, k->done, k->total);
     if (atomic_load(&o.failed)) {
+        const struct tensor *t = tensor_of(k->checkpoint, w->data);
+        struct str name = t ? t->name : STR("a tensor");
         k->rc = error_set(k->err, STATUS_NONFINITE,
-                          "weights of %d x %d in %s: a block's scale is not a finite number", w->rows,
-                          w->cols, dtypes[w->dtype].name);
+                          "%.*s: weights of %d x %d in %s: a block's scale is not a finite number",
+                          STR_ARG(name), w->rows, w->cols, dtypes[w->dtype].name);
         return;
     }
     *k->next = o.p;
@@ -87,7 +100,7 @@ static void pack_one(void *ctx, struct matrix *w)
     if (w->data != k->model->embedding_data) give_back(w->data, (uint64_t)w->rows * w->row_bytes);
 }
 
-int weights_pack(struct model *m, struct arena *arena, struct pool *pool,
+int weights_pack(struct model *m, const struct checkpoint *c, struct arena *arena, struct pool *pool,
                  void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, struct error *err)
 {
     struct sizes s = {.model = m};
@@ -99,6 +112,7 @@ int weights_pack(struct model *m, struct arena *arena, struct pool *pool,
     int rc = arena_init(arena, total, "packed weights", err);
     if (rc != STATUS_OK) return rc;
     struct packing k = {.model = m,
+                        .checkpoint = c,
                         .arena = arena,
                         .pool = pool,
                         .total = s.bytes.packed,

@@ -106,7 +106,7 @@ int rig_open(struct rig *r, const char *path, const struct v4_numerics *n, int n
 
 int rig_pack(struct rig *r, struct error *err)
 {
-    return weights_pack(r->model, &r->packed, r->pool, NULL, NULL, err);
+    return weights_pack(r->model, NULL, &r->packed, r->pool, NULL, NULL, err);
 }
 
 int rig_state(struct rig *r, struct state **out, struct error *err)

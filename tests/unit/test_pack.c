@@ -70,7 +70,7 @@ static int pack(struct bag *b, struct arena *arena, struct seen *seen, struct er
     struct pool *pool;
     *arena = (struct arena){0};
     assert_int_equal(pool_open(&pool, 2, err), STATUS_OK);
-    int rc = weights_pack(&b->model, arena, pool, seen ? see_progress : NULL, seen, err);
+    int rc = weights_pack(&b->model, NULL, arena, pool, seen ? see_progress : NULL, seen, err);
     pool_close(pool);
     return rc;
 }
@@ -136,6 +136,29 @@ static void scales_that_are_no_numbers_are_refused(void **state)
             arena_free(&arena);
             free(data);
         }
+}
+
+/* Floats read as Q4_0: among so many bytes there are scales that are none. */
+static void the_refused_tensor_is_named(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct checkpoint *c;
+    struct error err = {0};
+    snprintf(path, sizeof path, "%s/llama.gguf", getenv("FATHOM_GOLDEN"));
+    assert_int_equal(checkpoint_open(&c, path, &err), STATUS_OK);
+    const struct tensor *t = checkpoint_find(c, "blk.1.ffn_down.weight");
+    assert_true(t && t->dtype == DTYPE_F32);
+    int cols = (int)(t->bytes / 18 / 16) * 32;
+    assert_true(cols >= 32 * 16);
+    struct bag b = {.model = {.arch = &bag_arch, .embedding_data = t->data}, .n = 1};
+    b.w[0] = (struct matrix){
+        .dtype = DTYPE_Q4_0, .rows = 16, .cols = cols, .data = t->data, .row_bytes = (size_t)cols / 32 * 18};
+    struct arena arena = {0};
+    assert_int_equal(weights_pack(&b.model, c, &arena, NULL, NULL, NULL, &err), STATUS_NONFINITE);
+    assert_non_null(strstr(err.text, "blk.1.ffn_down.weight: weights of 16 x"));
+    arena_free(&arena);
+    checkpoint_close(c);
 }
 
 static void what_has_no_packed_form_stays(void **state)
@@ -249,6 +272,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_rows_is_packed),
         cmocka_unit_test(scales_that_are_no_numbers_are_refused),
+        cmocka_unit_test(the_refused_tensor_is_named),
         cmocka_unit_test(what_has_no_packed_form_stays),
         cmocka_unit_test(tied_embeddings_are_kept),
         cmocka_unit_test(no_tokens_are_no_work),
