@@ -109,7 +109,7 @@ static bool is_given(const struct options *o, const struct option_row *row)
 /* Lines before the first table. */
 static int read_top(struct reader *k, struct setting *s, struct error *err)
 {
-    static const char *const of_the_line[] = {"config", "check", "help"};
+    static const char *const of_the_line[] = {"config", "check", "usage", "days", "help"};
     const struct command *serve = &commands[COMMAND_SERVE];
     const struct option_row *row = option_row_find(s->key, serve);
     struct suggestion near;

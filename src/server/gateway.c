@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/json.h"
+#include "server/forward_usage.h"
 #include "server/http_client.h"
 #include "server/internal.h"
 #include "server/limits.h"
@@ -42,6 +43,7 @@ struct forward {
     bool is_stream, begun, too_large;
     struct buf held;       /* a whole body, or of a stream what is no whole event yet */
     char last[LINE_BYTES]; /* beginning of the last event */
+    struct usage_counts usage;
     uint64_t n_bytes;
     double start_s;
 };
@@ -298,6 +300,7 @@ static enum outgoing_verdict take_events(struct forward *f, struct str data)
     if (!f->begun) exchange_stream_begin(f->x);
     f->begun = true;
     note_last(f, events);
+    forward_usage_events(&f->usage, events);
     exchange_stream_write(f->x, events);
     memmove(f->held.p, f->held.p + n, f->held.n - n);
     f->held.n -= n;
@@ -412,6 +415,15 @@ static void log_forward(const struct forward *f, int status)
                                            .n_values = 6});
 }
 
+/* By the name that was asked for. What an upstream does not tell is not counted. */
+static void count_usage(struct forward *f)
+{
+    if (!f->g->o->store) return;
+    if (!f->is_stream) forward_usage_body(&f->usage, buf_view(&f->held));
+    f->usage.requests = 1;
+    usage_add(f->g->o->store, exchange_owner(f->x), f->asked, &f->usage);
+}
+
 /* An error behind events that have gone out already. */
 static void end_broken(struct forward *f, const struct problem *p)
 {
@@ -461,6 +473,7 @@ static void on_done(void *ctx, enum outgoing_end end, int status, int retry_afte
         if (other_key && end == OUTGOING_DONE && fall_back(f, &ours)) return;
     }
     log_forward(f, ok ? status : p.status);
+    if (ok || f->begun) count_usage(f);
     if (f->begun && ok)
         exchange_stream_end(f->x);
     else if (f->begun)

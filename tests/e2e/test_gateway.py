@@ -81,6 +81,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.whole(401, {"error": {"message": f"wrong key {KEY}"}})
         if model == "garbage":
             return self.whole(200, b"this is no JSON")
+        if model == "counted" and not body.get("stream"):
+            return self.whole(200, {**ANSWER, "usage": {"prompt_tokens": 100, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 60}}})
+        if model == "counted":
+            self.begin_stream()
+            self.part(chunk("one ") + chunk("two"))
+            self.part(b'data: {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 3}}\n\ndata: [DONE]\n\n')
+            return self.part(b"")
         if model == "silent":
             s.left.clear()
             time.sleep(3)
@@ -97,8 +104,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.whole(200, ANSWER)
         self.begin_stream()
         if self.path.endswith("/messages"):
-            for name in ("message_start", "message_delta", "message_stop"):
-                self.part(f"event: {name}\ndata: {{\"type\": \"{name}\"}}\n\n".encode())
+            usage = {"input_tokens": 10, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 30, "output_tokens": 1}
+            for name, more in (("message_start", {"message": {"usage": usage}}), ("message_delta", {"usage": {"output_tokens": 44}}), ("message_stop", {})):
+                self.part(f"event: {name}\ndata: {json.dumps({'type': name, **more})}\n\n".encode())
         elif model == "endless":
             try:
                 for _ in range(100000):
@@ -321,6 +329,19 @@ def the_documents_examples_are_valid(folder):
     assert "claude-*" in out and "upstream   deepseek" in out and "then small" in out, out
 
 
+def usage_of_upstreams_is_counted(folder):
+    s = Server("--config", config(folder), "--store", folder / "store.db", model=None, env={"TEST_KEY": KEY, "no_proxy": "*"})
+    ask(s, "a-b")  # tells nothing of its tokens
+    for stream in (False, True):
+        s.request("POST", "/v1/chat/completions", {**CHAT, "model": "t-counted", "stream": stream})
+    ask(s, "t-refusing", code=400)
+    s.stream("/v1/messages", {**CHAT, "model": "claude-away"})
+    used = {r["model"]: [r[k] for k in ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")]
+            for r in json.loads(s.request("GET", "/usage")[2])["data"]}
+    assert used == {"a-b": [1, 0, 0, 0], "t-counted": [2, 1100, 60, 10], "claude-away": [1, 60, 20, 44]}, used
+    s.stop()
+
+
 def z_no_key_is_in_the_log(folder):
     s = server(folder)
     log = "".join(s.log)
@@ -329,4 +350,5 @@ def z_no_key_is_in_the_log(folder):
 
 
 main([requests_are_passed_on, streams_are_passed_event_by_event, errors_have_the_api_s_shape, a_request_is_tried_again_and_then_elsewhere,
-      a_client_that_leaves_ends_the_work_there, mistakes_name_table_and_line, the_documents_examples_are_valid, z_no_key_is_in_the_log])
+      a_client_that_leaves_ends_the_work_there, mistakes_name_table_and_line, the_documents_examples_are_valid, usage_of_upstreams_is_counted,
+      z_no_key_is_in_the_log])
