@@ -169,10 +169,12 @@ function body(c, upTo) {
 
 // How many tokens the conversation is, for the meter.
 async function count(c) {
-    const {model, messages} = body(c, c.head), system = messages[0]?.role === "system" ? messages.shift().content : undefined;
+    const {model, messages} = body(c, c.head), {running} = c, system = messages[0]?.role === "system" ? messages.shift().content : undefined;
     try {
-        c.used = (await call("POST", "v1/messages/count_tokens", {model: model ?? models[0]?.id, system, messages, max_tokens: 1})).input_tokens;
-        if (c === current && !c.running) meter(c.used);
+        const n = (await call("POST", "v1/messages/count_tokens", {model: model ?? models[0]?.id, system, messages, max_tokens: 1})).input_tokens;
+        if (c.running !== running) return; // an answer has begun or ended meanwhile
+        c.used = n;
+        if (c === current && !running) meter(n);
     } catch { /* the meter stays as it is */ }
 }
 
@@ -205,7 +207,7 @@ function painter(c, turn, figures) {
         if (c !== current || !e) return;
         updateTurn(e, turn);
         tell(!figures.n ? "Reading …" : turn.content ? "Writing …" : "Thinking …", rate(figures));
-        if (figures.n) meter((figures.before ?? 0) + figures.n);
+        if (figures.n) meter((c.used ?? 0) + figures.n);
         if (follows) main.scrollTop = main.scrollHeight;
     };
     return {later: () => { frame ||= requestAnimationFrame(paint); }, now: () => { cancelAnimationFrame(frame); paint(); }};
@@ -230,7 +232,7 @@ async function stream(c, question, turn, figures, paint) {
 // Answers question, a turn of the user's, beside answers that it may have already.
 async function answer(c, question) {
     if (c.running) return;
-    const model = c.settings.model || models[0]?.id || "", figures = {n: 0, before: c.used};
+    const model = c.settings.model || models[0]?.id || "", figures = {n: 0};
     const turn = store.add(c, {id: 0, parent: question, role: "assistant", content: "", reasoning: "", model, finish: "", writing: true});
     const paint = painter(c, turn, figures);
     c.running = new AbortController();
@@ -239,6 +241,7 @@ async function answer(c, question) {
     if (c === current) { notice(); redraw(); }
     redrawList();
     paint.now();
+    if (models.length === 1) count(c);
     store.save(c).then(tellTrouble); // the question, while it is being read
     const problem = await stream(c, question, turn, figures, paint);
     turn.writing = false;
