@@ -161,6 +161,8 @@ static void on_done(void *ctx, int rc, const struct error *err, const struct cha
     struct problem p = {0};
     e->n_tokens += usage->n_prompt;
     e->n_done++;
+    const struct usage_counts n = {.requests = e->n_done == 1, .prompt = usage->n_prompt};
+    if (e->server->o.store) usage_add(e->server->o.store, exchange_owner(e->x), e->served->source.id, &n);
     if (rc == STATUS_OK && !e->failed) rc = submit_next(e, &own), err = &own;
     if (rc != STATUS_OK && !e->failed) {
         e->failed = true;

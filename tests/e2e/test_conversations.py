@@ -245,10 +245,10 @@ def usage_is_counted(folder):
     expected = dict.fromkeys(("requests", "prompt_tokens", "cached_tokens", "completion_tokens"), 0)
     chat = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "temperature": 0}
     for path, body in (("/v1/chat/completions", chat), ("/v1/chat/completions", {**chat, "n": 2}),
-                       ("/v1/completions", {"prompt": "hello world", "max_tokens": 3})):
+                       ("/v1/completions", {"prompt": "hello world", "max_tokens": 3}), ("/v1/embeddings", {"input": ["hello", "the world"]})):
         u = call(s, "POST", path, body, key=KEYS[0])["usage"]
-        for name, value in (("requests", 1), ("prompt_tokens", u["prompt_tokens"]), ("completion_tokens", u["completion_tokens"]),
-                            ("cached_tokens", u["prompt_tokens_details"]["cached_tokens"])):
+        for name, value in (("requests", 1), ("prompt_tokens", u["prompt_tokens"]), ("completion_tokens", u.get("completion_tokens", 0)),
+                            ("cached_tokens", u.get("prompt_tokens_details", {}).get("cached_tokens", 0))):
             expected[name] += value
     call(s, "POST", "/v1/chat/completions", {**chat, "max_tokens": -1}, 400, key=KEYS[0])  # nothing was done
     used = call(s, "GET", "/usage", key=KEYS[0])
@@ -266,7 +266,7 @@ def usage_is_counted(folder):
     after = run("serve", "--usage", "--store", folder / "store.db", "--prices", folder / "prices.json").stdout.decode()
     lines = after.splitlines()
     assert len(lines) == 4 and lines[0].split() == ["day", "key", "model", "requests", "prompt", "cached", "generated", "cost"], after
-    assert {lines[1].split()[1], lines[2].split()[1]} == set(names) and lines[3].split()[:2] == ["total", "4"], after
+    assert {lines[1].split()[1], lines[2].split()[1]} == set(names) and lines[3].split()[:2] == ["total", "5"], after
     assert shown.splitlines()[0] == lines[0] and names[0] in shown, shown
     assert not any(k in after for k in KEYS)
     s = start(folder, *args)
