@@ -90,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.part(b"")
         if model == "silent":
             s.left.clear()
-            time.sleep(3)
+            time.sleep(6)
             return self.whole(200, ANSWER)
         if model == "huge":
             self.send_response(200)
@@ -125,7 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.part(chunk("one "))
             if model == "slow":
-                time.sleep(0.5)
+                time.sleep(1)
             self.part(chunk("two"))
             if model == "cutting":
                 self.wfile.write(b"40\r\ndata: {\"cut")
@@ -145,7 +145,7 @@ model = "{GGUF}"
 url = "http://127.0.0.1:{{0}}/v1"
 api = "openai"
 key-env = "TEST_KEY"
-timeout = 1
+timeout = 20
 retries = 2
 fallbacks = ["claude-away", "local"]
 [upstream.away.models]
@@ -157,7 +157,7 @@ busy = "busy"
 url = "http://127.0.0.1:{{0}}/base/"
 api = "openai"
 retries = 0
-timeout = 1
+timeout = 3
 [upstream.alone.models]
 a-* = "*"
 t-* = "*"
@@ -235,10 +235,9 @@ def streams_are_passed_event_by_event(folder):
     assert names == ["message_start", "message_delta", "message_stop"]
     c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
     c.request("POST", "/v1/chat/completions", json.dumps({**CHAT, "stream": True, "model": "t-slow"}))
-    start = time.monotonic()
     r = c.getresponse()
     first = r.read1(4096)
-    assert b"one" in first and b"two" not in first and time.monotonic() - start < 0.4, first
+    assert b"one" in first and b"two" not in first, first  # long before the upstream goes on
     assert b"[DONE]" in r.read()
     c.close()
     events = s.stream("/v1/chat/completions", {**CHAT, "model": "t-pieces"})
@@ -310,7 +309,7 @@ def mistakes_name_table_and_line(folder):
     for change, says in ((('api = "openai"\nkey-env', 'api = "other"\nkey-env'), [":6:", "anthropic"]), (("/v1\"\n", "/v1 x\"\n"), ["[upstream.away]", "url"]),
                          (("http://127.0.0.1", "http://example.com"), ["[upstream.away]", "https"]), (('"local"]', '"other"]'), ["[upstream.away]", '"other"']),
                          (("TEST_KEY", "ABSENT_KEY"), ["ABSENT_KEY"]), (("/key\"", "/absent\""), ["[upstream.claude]", "absent"]),
-                         (("timeout = 1\nretries = 2", "timeout = 1\nretries = 200"), [":9:", "retries"]), (("retries = 2", "tries = 2"), [":9:", "tries"]),
+                         (("timeout = 20\nretries = 2", "timeout = 20\nretries = 200"), [":9:", "retries"]), (("retries = 2", "tries = 2"), [":9:", "tries"]),
                          (('a-* = "*"\nt-* = "*"\n', ""), ["[upstream.alone]", "models are missing"])):
         assert change[0] in text, change
         (folder / "bad.toml").write_text(text.replace(*change))

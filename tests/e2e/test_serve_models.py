@@ -106,7 +106,7 @@ def start_stream(s, **body):
 def room_is_made_but_not_of_what_is_in_use(folder):
     one, two = needed(folder)
     keep = folder / "keep"
-    top = f'ram = "{max(one, two) * 1.1:.0f}000K"\nkeep = "{keep}"\nload-wait = 1\n'
+    top = f'ram = "{max(one, two) * 1.1:.0f}000K"\nkeep = "{keep}"\nload-wait = 4\n'
     s = Server("--config", several(folder, top), model=None)
     long = {"messages": [{"role": "user", "content": "hello world " * 300}]}
     first = say(s, "one", **long)
