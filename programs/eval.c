@@ -141,7 +141,7 @@ void eval_close(struct eval *e)
 int eval_open(struct eval *e, bool asks, struct error *err)
 {
     int n = asks ? EVAL_AT_ONCE : 1;
-    int rc = runtime_open_engine(&e->r, e->o, n, err);
+    int rc = runtime_open_engine(&e->r, e->o, n, 0, err);
     for (int i = 0; i < n && rc == STATUS_OK; i++) {
         rc = session_open(&e->sessions[i], e->r.engine, err);
         if (rc == STATUS_OK) e->n_sessions++;

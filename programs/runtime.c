@@ -60,7 +60,8 @@ static void on_packing(void *ctx, uint64_t done, uint64_t total)
     progress_update(&p->bar, done);
 }
 
-int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, struct error *err)
+int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, int n_marks,
+                        struct error *err)
 {
     *r = (struct runtime){0};
     buf_init(&r->path, 4096);
@@ -70,6 +71,7 @@ int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessio
                                 .ram_bytes = o->ram_bytes,
                                 .n_ctx = o->n_ctx,
                                 .n_sessions = n_sessions,
+                                .n_marks = n_marks,
                                 .n_rewind = o->n_rewind,
                                 .packing = on_packing,
                                 .packing_ctx = &packing};
@@ -88,7 +90,7 @@ int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessio
 
 int runtime_open(struct runtime *r, const struct options *o, struct error *err)
 {
-    int rc = runtime_open_engine(r, o, 1, err);
+    int rc = runtime_open_engine(r, o, 1, 0, err);
     double start = clock_s();
     if (rc == STATUS_OK) rc = session_open(&r->session, r->engine, err);
     r->load_s += clock_s() - start;

@@ -22,8 +22,8 @@ struct runtime {
 /* Resolves --model (fetching a named one if needed) and opens everything. Call runtime_close in every case.
  */
 int runtime_open(struct runtime *r, const struct options *o, struct error *err);
-/* The same without a session, with memory planned for so many. */
-int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, struct error *err);
+/* The same without a session, with memory planned for so many, each with so many marks. */
+int runtime_open_engine(struct runtime *r, const struct options *o, int n_sessions, int n_marks, struct error *err);
 void runtime_close(struct runtime *r);
 
 /* Sampling that suits the model: what its files say, else its row, else Fathom's own. */

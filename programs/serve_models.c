@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include "chat/texts.h"
+#include "server/scheduler.h"
 
 int serve_model_name(struct serve_model *m, struct error *err)
 {
@@ -71,6 +72,7 @@ int serve_model_measure(struct serve_model *m, struct error *err)
                                 .ram_bytes = m->o.ram_bytes,
                                 .n_ctx = m->o.n_ctx,
                                 .n_sessions = m->o.n_slots,
+                                .n_marks = SCHEDULER_MARKS,
                                 .numerics = mo.numerics};
     if (rc == STATUS_OK) rc = memory_plan_make(&m->plan, model, &eo, err);
     if (rc == STATUS_OK) rc = tokenizer_open(&t, c, err);
@@ -100,7 +102,7 @@ static int open_model(void *ctx, struct model_parts *parts, struct error *err)
     struct sampler_options sampler = sampler_defaults();
     sampler.temperature = 1;
     sampler.top_p = 1;
-    int rc = runtime_open_engine(r, &m->o, m->o.n_slots, err);
+    int rc = runtime_open_engine(r, &m->o, m->o.n_slots, SCHEDULER_MARKS, err);
     if (rc == STATUS_OK) rc = chat_texts_open(&m->texts, engine_checkpoint(r->engine), err);
     if (rc == STATUS_OK) rc = choose_format(m, r->tokenizer, engine_model(r->engine), err);
     bool last = false;

@@ -16,6 +16,7 @@ struct engine_options {
     enum numerics numerics;
     int n_rewind;   /* see struct model_options */
     int n_batch;    /* tokens per prefill step; 0: 512 */
+    int n_marks;    /* per session, see session_mark; the plan counts them where the model has any; 0: none */
     int n_sessions; /* that will be open at a time: the plan counts them; 0: 1 */
     void (*packing)(void *ctx, uint64_t done, uint64_t total); /* progress of packing weights, in bytes, from 0; or NULL */
     void *packing_ctx;
@@ -28,13 +29,13 @@ struct engine_options {
 struct memory_plan {
     uint64_t weight_bytes; /* of which packed_bytes are packed, the rest is mapped from the file */
     uint64_t packed_bytes;
-    uint64_t state_bytes; /* one session of n_ctx */
+    uint64_t state_bytes; /* one session of n_ctx, marks included */
     uint64_t state_bytes_per_token;
     uint64_t scratch_bytes;
     uint64_t total_bytes;
     uint64_t budget_bytes;     /* and where it comes from: */
     const char *budget_source; /* "--ram", "cgroup limit", "free memory" */
-    int n_ctx, n_batch, n_threads, n_sessions;
+    int n_ctx, n_batch, n_threads, n_sessions, n_marks;
     int n_ctx_wanted; /* above n_ctx when the budget made an automatic context smaller */
 };
 
@@ -103,9 +104,21 @@ const int32_t *session_ids(const struct session *s);
 /* Keeps the first n tokens. Rebuilds by evaluating them again when the model's state cannot go back that far.
  */
 int session_rewind(struct session *s, int n_tokens, struct error *err);
-/* The same without evaluating: where the state cannot go back that far it is emptied, and session_n_tokens
- * tells. */
+/* The same without evaluating: where the state cannot go back that far it goes back to a mark or to nothing, and
+ * session_n_tokens tells. */
 int session_cut(struct session *s, int n_tokens, struct error *err);
+/* How many of the first n_tokens session_cut would keep. */
+int session_reach(const struct session *s, int n_tokens);
+/* Remembers the present length as one to go back to, where the model's state needs that (compressed caches cannot be
+ * cut anywhere). Marks are dropped when the session becomes shorter, and when there are more than n_marks, those
+ * first that are close to their neighbours for their age. Without memory nothing is remembered. */
+void session_mark(struct session *s);
+/* Lengths that session_cut would keep exactly if the session were saved now and loaded: any from places[0] on, and
+ * those that follow, in order. Returns how many there are. */
+enum { SESSION_SAVED_MARKS = 4, SESSION_MAX_PLACES = 1 + SESSION_SAVED_MARKS };
+int session_places(const struct session *s, int32_t places[SESSION_MAX_PLACES]);
+/* s becomes the first n_tokens of another session of the same engine, or as many of them as can be had. */
+int session_copy(struct session *s, const struct session *from, int n_tokens, struct error *err);
 /* For measurements: the session becomes one of n tokens whose memory is random. STATUS_RANGE if they do not
  * fit. */
 int session_fill(struct session *s, int n_tokens, struct error *err);

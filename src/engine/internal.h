@@ -28,7 +28,23 @@ struct session {
     int32_t *ids;    /* (n_ctx); the first state->n_tokens are set */
     float *logits;   /* (n_vocab), of the last token */
     bool keep_draft; /* steps also keep what the model's draft layers start from */
+    struct mark *marks; /* (n_marks) by length, shortest first */
+    int n_marks;
 };
+
+/* marks.c: a place to go back to, and the bytes that takes. */
+struct mark {
+    int n_tokens;
+    uint8_t *bytes;
+    size_t n_bytes;
+};
+void marks_drop(struct session *s, int n_tokens); /* those of more tokens */
+/* The last mark of at most n_tokens, or NULL. */
+const struct mark *marks_find(const struct session *s, int n_tokens);
+int marks_return(struct session *s, const struct mark *mark, struct error *err);
+int marks_save(const struct session *s, struct state_writer *w, struct error *err);
+/* Into a session without marks, which is about to have n_tokens; on a failure it may have some. */
+int marks_load(struct session *s, struct state_reader *r, int n_tokens, struct error *err);
 
 /* Whether guessing pays: both ways are timed, the losing one is tried again at times. */
 enum {

@@ -26,7 +26,8 @@ static void set_ctx(struct memory_plan *p, const struct model *m, int n_ctx, int
     p->n_ctx = n_ctx;
     p->n_batch = n_batch < n_ctx ? n_batch : n_ctx;
     uint64_t own = (uint64_t)n_ctx * sizeof(int32_t) + (uint64_t)m->n_vocab * sizeof(float);
-    p->state_bytes = add(m->arch->state_bytes(m, n_ctx), own);
+    uint64_t marks = m->arch->mark_bytes ? m->arch->mark_bytes(m) * (uint64_t)p->n_marks : 0;
+    p->state_bytes = add(m->arch->state_bytes(m, n_ctx), add(own, marks));
     p->scratch_bytes = m->arch->scratch_bytes(m, p->n_batch, n_ctx, p->n_threads);
     uint64_t states;
     if (!ck_mul(p->state_bytes, (uint64_t)p->n_sessions, &states)) states = UINT64_MAX;
@@ -79,6 +80,7 @@ int memory_plan_make(struct memory_plan *p, const struct model *m, const struct 
     if (!o->ram_bytes) p->budget_bytes = machine_usable_memory(&machine, &p->budget_source);
     p->n_threads = o->n_threads ? o->n_threads : machine.n_cores;
     p->n_sessions = o->n_sessions ? o->n_sessions : 1;
+    p->n_marks = o->n_marks;
     if (p->n_sessions < 1 || p->n_sessions > ENGINE_MAX_RUNS)
         return error_set(err, STATUS_RANGE, "sessions: expected 1 to %d, found %d", ENGINE_MAX_RUNS,
                          p->n_sessions);

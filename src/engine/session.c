@@ -7,6 +7,8 @@
 void session_close(struct session *s)
 {
     if (!s) return;
+    marks_drop(s, -1);
+    free(s->marks);
     if (s->state) s->engine->model->arch->state_close(s->state);
     arena_free(&s->arena);
     free(s);
@@ -175,11 +177,8 @@ int session_eval(struct session *s, const int32_t *ids, int n, const struct eval
 
 int session_rewind(struct session *s, int n_tokens, struct error *err)
 {
-    const struct arch *arch = s->engine->model->arch;
-    int rc = arch->state_rewind(s->state, n_tokens, err);
-    if (rc != STATUS_UNSUPPORTED) return rc;
-    rc = arch->state_rewind(s->state, 0, err);
-    for (int done = 0; done < n_tokens && rc == STATUS_OK;) {
+    int rc = session_cut(s, n_tokens, err);
+    for (int done = s->state->n_tokens; done < n_tokens && rc == STATUS_OK;) {
         int n = n_tokens - done < s->engine->plan.n_batch ? n_tokens - done : s->engine->plan.n_batch;
         rc = eval_step(s, s->ids + done, n, done + n == n_tokens, s->logits, NULL, err);
         done += n;
@@ -189,9 +188,14 @@ int session_rewind(struct session *s, int n_tokens, struct error *err)
 
 int session_cut(struct session *s, int n_tokens, struct error *err)
 {
-    const struct arch *arch = s->engine->model->arch;
-    int rc = arch->state_rewind(s->state, n_tokens, err);
-    return rc == STATUS_UNSUPPORTED ? arch->state_rewind(s->state, 0, err) : rc;
+    int rc = s->engine->model->arch->state_rewind(s->state, n_tokens, err);
+    if (rc == STATUS_UNSUPPORTED) {
+        const struct mark *mark = marks_find(s, n_tokens);
+        rc = mark ? marks_return(s, mark, err) : STATUS_UNSUPPORTED;
+        if (rc != STATUS_OK) rc = s->engine->model->arch->state_rewind(s->state, 0, err);
+    }
+    marks_drop(s, s->state->n_tokens);
+    return rc;
 }
 
 int session_fill(struct session *s, int n_tokens, struct error *err)
@@ -201,6 +205,7 @@ int session_fill(struct session *s, int n_tokens, struct error *err)
         return error_set(err, STATUS_RANGE, "context: expected 0 to %d tokens, found %d", s->state->n_ctx,
                          n_tokens);
     int rc = arch->state_rewind(s->state, 0, err);
+    marks_drop(s, 0);
     if (rc != STATUS_OK || n_tokens == 0) return rc;
     memset(s->ids, 0, (size_t)n_tokens * sizeof *s->ids);
     arch->state_fill(s->state, n_tokens, &s->engine->kernels);

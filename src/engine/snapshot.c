@@ -2,11 +2,13 @@
  *
  *     offset  size         content (little-endian)
  *     0       8            magic "FATHOMSN"
- *     8       4            version: 1
+ *     8       4            version: 2 (1: without marks)
  *     12      4            n_tokens
  *     16      8            model identity
  *     24      4 n_tokens   token ids
  *     ...     ...          state, as the architecture writes it
+ *     ...     4            number of marks, at most 4
+ *     ...     ...          of each: length, bytes (uint32), as the architecture writes them
  *     end-8   8            XXH3-64 of all bytes before
  *
  * The identity hashes configuration, tensor directory and samples of the weights: a snapshot of another
@@ -24,7 +26,7 @@
 #include "base/file_writer.h"
 #include "engine/internal.h"
 
-enum { SNAPSHOT_VERSION = 1, HEADER_BYTES = 24, CHECKSUM_BYTES = 8, N_SAMPLES = 256, SAMPLE_BYTES = 64 };
+enum { SNAPSHOT_VERSION = 2, HEADER_BYTES = 24, CHECKSUM_BYTES = 8, N_SAMPLES = 256, SAMPLE_BYTES = 64 };
 static const char magic[8] = {'F', 'A', 'T', 'H', 'O', 'M', 'S', 'N'};
 
 struct header {
@@ -104,6 +106,7 @@ static int write_all(const struct session *s, struct sink *out, struct error *er
     int rc = sink_write(out, &h, sizeof h, err);
     if (rc == STATUS_OK) rc = sink_write(out, s->ids, h.n_tokens * sizeof *s->ids, err);
     if (rc == STATUS_OK) rc = s->engine->model->arch->state_save(s->state, &w, err);
+    if (rc == STATUS_OK) rc = marks_save(s, &w, err);
     if (rc != STATUS_OK) return rc;
     uint64_t sum = XXH3_64bits_digest(&out->hash);
     return sink_write(out, &sum, sizeof sum, err);
@@ -153,8 +156,8 @@ static int check_file(struct header *h, struct source *in, const struct file_map
     memcpy(h, map->data, sizeof *h);
     if (memcmp(h->magic, magic, sizeof magic) != 0)
         return error_set(err, STATUS_FORMAT, "%s: no session snapshot: the magic number is wrong", path);
-    if (h->version != SNAPSHOT_VERSION)
-        return error_set(err, STATUS_UNSUPPORTED, "%s: snapshot version: expected %d, found %u", path,
+    if (h->version < 1 || h->version > SNAPSHOT_VERSION)
+        return error_set(err, STATUS_UNSUPPORTED, "%s: snapshot version: expected at most %d, found %u", path,
                          SNAPSHOT_VERSION, h->version);
     memcpy(&sum, map->data + map->bytes - CHECKSUM_BYTES, sizeof sum);
     if (XXH3_64bits(map->data, map->bytes - CHECKSUM_BYTES) != sum)
@@ -170,22 +173,24 @@ static int check_file(struct header *h, struct source *in, const struct file_map
     return STATUS_OK;
 }
 
-static int read_state(struct state *fresh, int32_t *ids, const struct header *h, struct source *in,
-                      const struct model *m, struct error *err)
+static int read_state(struct session *fresh, const struct header *h, struct source *in, struct error *err)
 {
     struct state_reader r = {.read = source_read, .ctx = in};
+    const struct model *m = fresh->engine->model;
+    int32_t *ids = fresh->ids;
     int rc = source_read(in, ids, h->n_tokens * sizeof *ids, err);
     for (uint32_t i = 0; i < h->n_tokens && rc == STATUS_OK; i++)
         if (ids[i] < 0 || ids[i] >= m->n_vocab)
             rc = error_set(err, STATUS_FORMAT, "%s: token %u: expected an id of 0 to %d, found %d", in->path,
                            i, m->n_vocab - 1, (int)ids[i]);
-    if (rc == STATUS_OK) rc = m->arch->state_load(fresh, &r, err);
+    if (rc == STATUS_OK) rc = m->arch->state_load(fresh->state, &r, err);
+    if (rc == STATUS_OK && h->version > 1) rc = marks_load(fresh, &r, (int)h->n_tokens, err);
     if (rc != STATUS_OK) return rc;
     if (in->left)
         return error_set(err, STATUS_FORMAT, "%s: %zu bytes too many after the state", in->path, in->left);
-    if (fresh->n_tokens != (int)h->n_tokens)
+    if (fresh->state->n_tokens != (int)h->n_tokens)
         return error_set(err, STATUS_FORMAT, "%s: the header says %u tokens, the state %d", in->path,
-                         h->n_tokens, fresh->n_tokens);
+                         h->n_tokens, fresh->state->n_tokens);
     return STATUS_OK;
 }
 
@@ -196,23 +201,28 @@ int session_load(struct session *s, const char *path, struct error *err)
     struct file_map map;
     struct header h;
     struct source in;
-    struct state *fresh = NULL;
-    int32_t *ids = NULL;
+    struct session fresh = {.engine = s->engine};
     int rc = file_map_open(&map, path, err);
     if (rc != STATUS_OK) return rc;
     rc = check_file(&h, &in, &map, s, path, err);
-    if (rc == STATUS_OK) rc = m->arch->state_open(&fresh, m, s->state->n_ctx, err);
-    if (rc == STATUS_OK && !(ids = malloc((h.n_tokens + 1) * sizeof *ids)))
+    if (rc == STATUS_OK) rc = m->arch->state_open(&fresh.state, m, s->state->n_ctx, err);
+    if (rc == STATUS_OK && !(fresh.ids = malloc((h.n_tokens + 1) * sizeof *fresh.ids)))
         rc = error_set(err, STATUS_NOMEM, "%s: %u token ids", path, h.n_tokens);
-    if (rc == STATUS_OK) rc = read_state(fresh, ids, &h, &in, m, err);
+    if (rc == STATUS_OK) rc = read_state(&fresh, &h, &in, err);
     if (rc == STATUS_OK) {
-        struct state *old = s->state;
-        memcpy(s->ids, ids, h.n_tokens * sizeof *ids);
-        s->state = fresh;
-        fresh = old;
+        const struct session old = *s;
+        memcpy(s->ids, fresh.ids, h.n_tokens * sizeof *s->ids);
+        s->state = fresh.state;
+        s->marks = fresh.marks;
+        s->n_marks = fresh.n_marks;
+        fresh.state = old.state;
+        fresh.marks = old.marks;
+        fresh.n_marks = old.n_marks;
     }
-    if (fresh) m->arch->state_close(fresh);
-    free(ids);
+    marks_drop(&fresh, -1);
+    free(fresh.marks);
+    if (fresh.state) m->arch->state_close(fresh.state);
+    free(fresh.ids);
     file_map_close(&map);
     return rc;
 }

@@ -24,6 +24,7 @@ void kv_cache_free(struct kv_cache *c);
 /* The first n_tokens rows of every head: what a snapshot holds. */
 int kv_cache_save(const struct kv_cache *c, int n_tokens, struct state_writer *w, struct error *err);
 /* Random numbers between 1/2 and 1, of either sign, for n_tokens positions. */
+void kv_cache_copy(struct kv_cache *to, const struct kv_cache *from, int n_tokens); /* of the same shape */
 void kv_cache_fill(struct kv_cache *c, int n_tokens);
 int kv_cache_load(struct kv_cache *c, int n_tokens, struct state_reader *r, struct error *err);
 

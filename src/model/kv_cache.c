@@ -1,6 +1,7 @@
 /* The F16 cache of keys and values: see attention.h. */
 #include "model/attention.h"
 
+#include <string.h>
 #include <sys/mman.h>
 #include "base/rng.h"
 
@@ -63,6 +64,16 @@ int kv_cache_load(struct kv_cache *c, int n_tokens, struct state_reader *r, stru
         if (rc == STATUS_OK) rc = r->read(r->ctx, c->v + (size_t)i * head, bytes, err);
     }
     return rc;
+}
+
+void kv_cache_copy(struct kv_cache *to, const struct kv_cache *from, int n_tokens)
+{
+    size_t head = (size_t)from->n_ctx * (size_t)from->head_dim,
+           bytes = (size_t)n_tokens * (size_t)from->head_dim * sizeof(uint16_t);
+    for (size_t i = 0; i < (size_t)from->n_layers * (size_t)from->n_kv_heads; i++) {
+        memcpy(to->k + i * head, from->k + i * head, bytes);
+        memcpy(to->v + i * head, from->v + i * head, bytes);
+    }
 }
 
 void kv_cache_fill(struct kv_cache *c, int n_tokens)

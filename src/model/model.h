@@ -138,6 +138,16 @@ struct arch {
     int (*state_rewind)(struct state *s, int n_tokens, struct error *err);
     int (*state_save)(const struct state *s, struct state_writer *w, struct error *err);
     int (*state_load)(struct state *s, struct state_reader *r, struct error *err);
+    /* Marks, for states that cannot always go back; all NULL for those that can. state_mark writes what a state of the
+     * present length had beside the lists that only grow; state_return makes it one of that length again, as long
+     * as it has never been shorter since. mark_bytes: at most so much. */
+    uint64_t (*mark_bytes)(const struct model *m);
+    int (*state_low)(const struct state *s); /* the least that state_rewind goes back to, beside 0 */
+    int (*state_mark)(const struct state *s, struct state_writer *w, struct error *err);
+    int (*state_return)(struct state *s, int n_tokens, struct state_reader *r, struct error *err);
+    /* Not NULL. Makes `to`, of the same model and context, what `from` is, but for lists beyond n_tokens: it must be rewound
+     * or returned to at most so many before anything else. */
+    void (*state_copy)(struct state *to, const struct state *from, int n_tokens);
     /* For measurements at a depth: all that n_tokens <= n_ctx tokens would have left in an empty state becomes
      * small random numbers in the state's own formats, without a forward pass. */
     void (*state_fill)(struct state *s, int n_tokens, const struct kernels *k);

@@ -17,6 +17,14 @@ struct pair {
     uint64_t owner, bytes, last_used;
     int32_t *ids;
     size_t n;
+    int32_t places[SESSION_MAX_PLACES]; /* see session_places */
+    int n_places;
+};
+
+/* What an .ids file begins with; the ids follow. */
+struct ids_header {
+    uint64_t owner;
+    int32_t n_places, places[SESSION_MAX_PLACES];
 };
 
 struct keep {
@@ -82,23 +90,32 @@ static void make_room(struct keep *k)
 
 /* ---- what is there at the start ---- */
 
+static bool header_fits(const struct buf *data, struct ids_header *h)
+{
+    if (data->n <= sizeof *h || (data->n - sizeof *h) % sizeof(int32_t) != 0) return false;
+    memcpy(h, data->p, sizeof *h);
+    return h->n_places >= 1 && h->n_places <= SESSION_MAX_PLACES;
+}
+
 static bool read_pair(struct keep *k, const char *name)
 {
     char path[PATH_BYTES];
+    struct ids_header h;
     struct buf data;
     struct stat st;
     bool ok = false;
     buf_init(&data, MAX_IDS_BYTES);
     if (strlen(name) < sizeof k->pairs->name && path_of(path, k, name, "ids") && stat(path, &st) == 0 &&
-        file_read(&data, path, NULL) == STATUS_OK && data.n > sizeof(uint64_t) &&
-        (data.n - sizeof(uint64_t)) % sizeof(int32_t) == 0 && size_of(k, name) > 0) {
+        file_read(&data, path, NULL) == STATUS_OK && header_fits(&data, &h) && size_of(k, name) > 0) {
         struct pair *p = add(k);
-        size_t bytes = data.n - sizeof p->owner;
+        size_t bytes = data.n - sizeof h;
         int32_t *ids = p ? malloc(bytes) : NULL;
         if (ids) {
             snprintf(p->name, sizeof p->name, "%s", name);
-            memcpy(&p->owner, data.p, sizeof p->owner);
-            memcpy(ids, data.p + sizeof p->owner, bytes);
+            memcpy(ids, data.p + sizeof h, bytes);
+            memcpy(p->places, h.places, sizeof p->places);
+            p->n_places = h.n_places;
+            p->owner = h.owner;
             p->ids = ids;
             p->n = bytes / sizeof(int32_t);
             p->bytes = size_of(k, name);
@@ -174,12 +191,25 @@ static int write_pair(struct keep *k, const struct session *s, const char *name,
     if (rc != STATUS_OK || !path_of(path, k, name, "ids")) return rc;
     rc = file_writer_open(&w, path, err);
     if (rc != STATUS_OK) return rc;
-    rc = file_writer_append(&w, &owner, sizeof owner, err);
+    struct ids_header h = {.owner = owner};
+    h.n_places = session_places(s, h.places);
+    rc = file_writer_append(&w, &h, sizeof h, err);
     if (rc == STATUS_OK)
         rc = file_writer_append(&w, session_ids(s), (size_t)session_n_tokens(s) * sizeof(int32_t), err);
     if (rc == STATUS_OK) return file_writer_commit(&w, err);
     file_writer_abandon(&w);
     return rc;
+}
+
+/* How much of the first n tokens is left when the pair's session is cut there. */
+static size_t reach(const struct pair *p, size_t n)
+{
+    size_t best = 0;
+    if (n >= p->n) return p->n;
+    if (n >= (size_t)p->places[0]) return n;
+    for (int i = 1; i < p->n_places; i++)
+        if ((size_t)p->places[i] <= n) best = (size_t)p->places[i];
+    return best;
 }
 
 int keep_save(struct keep *k, const struct session *s, uint64_t owner, struct error *err)
@@ -188,7 +218,7 @@ int keep_save(struct keep *k, const struct session *s, uint64_t owner, struct er
     const int32_t *ids = session_ids(s);
     if (n < KEEP_MIN_TOKENS) return STATUS_OK;
     for (int i = 0; i < k->n; i++) /* there already, or part of what is there */
-        if (k->pairs[i].owner == owner && k->pairs[i].n >= n &&
+        if (k->pairs[i].owner == owner && k->pairs[i].n >= n && reach(&k->pairs[i], n) == n &&
             memcmp(k->pairs[i].ids, ids, n * sizeof *ids) == 0) {
             k->pairs[i].last_used = ++k->tick;
             return STATUS_OK;
@@ -206,6 +236,7 @@ int keep_save(struct keep *k, const struct session *s, uint64_t owner, struct er
     memcpy(p->ids, ids, n * sizeof *ids);
     p->n = n;
     p->owner = owner;
+    p->n_places = session_places(s, p->places);
     p->bytes = size_of(k, name);
     p->last_used = ++k->tick;
     for (int i = k->n - 2; i >= 0; i--) /* what it continues is of no more use */
@@ -222,7 +253,7 @@ size_t keep_find(const struct keep *k, const struct tokenizer *t, uint64_t owner
     size_t best = 0;
     for (int i = 0; i < k->n; i++) {
         if (k->pairs[i].owner != owner) continue;
-        size_t n = prefix_length(t, k->pairs[i].ids, k->pairs[i].n, prompt);
+        size_t n = reach(&k->pairs[i], prefix_length(t, k->pairs[i].ids, k->pairs[i].n, prompt));
         if (n > best) best = n, *id = i;
     }
     return best;

@@ -1,6 +1,6 @@
 /* States of sessions on disk: what a slot loses and what must outlast a restart.
  *
- * A folder of pairs: NAME.ids (the owner, then the token ids, int32) and NAME.state (a session snapshot,
+ * A folder of pairs: NAME.ids (the owner, the lengths that the state can be cut to, then the token ids) and NAME.state (a session snapshot,
  * which carries checksum and model identity). Both appear whole or not at all, the ids last; a pair that is
  * damaged, or of another model, counts as absent and is removed. The oldest go when the folder outgrows its
  * budget. Belongs to one thread at a time. */
@@ -20,7 +20,7 @@ void keep_close(struct keep *k); /* accepts NULL */
 /* Saves what s holds for the owner, in place of what it continues. Failures cost nothing but time: they are
  * returned for the log. */
 int keep_save(struct keep *k, const struct session *s, uint64_t owner, struct error *err);
-/* How many tokens of prompt the best pair of this owner begins with; *id names it. 0: none. */
+/* How many tokens of prompt the best pair of this owner can be cut to; *id names it. 0: none. */
 size_t keep_find(const struct keep *k, const struct tokenizer *t, uint64_t owner,
                  const struct token_list *prompt, int *id);
 /* Loads the pair into s. On a failure s is as it was and the pair is gone. */

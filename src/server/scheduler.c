@@ -9,6 +9,7 @@
 enum {
     SCORED_ROWS = 16,  /* prompt tokens per step whose logits are wanted */
     MIN_PREFILL = 8,   /* prompt tokens per step however slow the machine is */
+    MARK_TAIL = 8,     /* tokens of a prompt behind its last mark: the beginning of the answer's turn */
     IDLE_WAIT_MS = 50, /* between looks at jobs that are all blocked */
 };
 static const double STEP_S = 0.15; /* of reading prompts while answers are running */
@@ -20,6 +21,7 @@ struct slot {
     struct job *job;
     struct chat_turn *turn; /* opened when the prompt is read */
     int n_fed;              /* prompt tokens in the session */
+    int n_marked;           /* length at the last mark */
     bool decoding;
     int32_t newest; /* decoding: chosen, not yet evaluated */
     struct chat_usage usage;
@@ -123,26 +125,55 @@ static void save(struct scheduler *s, const struct slot *slot)
     count_keep(s, rc == STATUS_OK ? &s->stats.n_saved : &s->stats.n_keep_failed);
 }
 
-/* Takes a state from disk when it has clearly more of the prompt than the slot. What the slot loses is saved
- * while nobody waits for a token. */
+/* Tokens of the prompt that need not be read when the slot's session takes the job. */
+static size_t kept_here(const struct scheduler *s, const struct slot *slot, const struct job *job)
+{
+    const struct session *session = slot->session;
+    if (slot->owner != job->owner || reads_all(job)) return 0;
+    size_t n =
+        prefix_length(s->tokenizer, session_ids(session), (size_t)session_n_tokens(session), &job->prompt);
+    return (size_t)session_reach(session, (int)n);
+}
+
+/* The same of the sessions of the other slots, the best of which is *best. */
+static size_t kept_elsewhere(const struct scheduler *s, const struct slot *slot, const struct job *job,
+                             const struct slot **best)
+{
+    size_t most = 0;
+    for (const struct slot *other = s->slots; other < s->slots + s->o.n_slots; other++) {
+        size_t n = other == slot ? 0 : kept_here(s, other, job);
+        if (n > most) most = n, *best = other;
+    }
+    return most;
+}
+
+/* Takes a state from disk, or from another slot's session, when it has clearly more of the prompt than the
+ * slot. What the slot loses is saved while nobody waits for a token. */
 static void exchange_state(struct scheduler *s, struct slot *slot, const struct job *job)
 {
     struct error err;
-    int id = -1, n_had = session_n_tokens(slot->session);
-    if (!s->o.keep || reads_all(job)) return;
-    size_t here = slot->owner == job->owner
-                      ? prefix_length(s->tokenizer, session_ids(slot->session), (size_t)n_had, &job->prompt)
-                      : 0;
-    size_t there = keep_find(s->o.keep, s->tokenizer, job->owner, &job->prompt, &id);
-    bool loads = there >= here + KEEP_MIN_TOKENS, others_run = false;
+    int id = -1, rc = STATUS_OK;
+    const struct slot *other = NULL;
+    if (reads_all(job)) return;
+    size_t n_had = (size_t)session_n_tokens(slot->session), here = kept_here(s, slot, job);
+    size_t beside = kept_elsewhere(s, slot, job, &other), there = 0;
+    if (s->o.keep) there = keep_find(s->o.keep, s->tokenizer, job->owner, &job->prompt, &id);
+    bool copies = beside >= here + KEEP_MIN_TOKENS && beside >= there,
+         loads = !copies && there >= here + KEEP_MIN_TOKENS, others_run = false;
     for (int i = 0; i < s->o.n_slots; i++) others_run |= &s->slots[i] != slot && s->slots[i].job;
-    if (!others_run && n_had - (loads ? 0 : (int)here) >= KEEP_MIN_TOKENS) {
+    if (s->o.keep && !others_run && n_had - (copies || loads ? 0 : here) >= KEEP_MIN_TOKENS) {
         save(s, slot);
         if (loads)
             there = keep_find(s->o.keep, s->tokenizer, job->owner, &job->prompt, &id); /* places have moved */
     }
+    if (copies) {
+        size_t n = prefix_length(s->tokenizer, session_ids(other->session),
+                                 (size_t)session_n_tokens(other->session), &job->prompt);
+        if (session_copy(slot->session, other->session, (int)n, &err) == STATUS_OK) slot->owner = job->owner;
+        return;
+    }
     if (!loads || there < KEEP_MIN_TOKENS) return;
-    int rc = keep_load(s->o.keep, id, slot->session, &err);
+    rc = keep_load(s->o.keep, id, slot->session, &err);
     if (rc == STATUS_OK) slot->owner = job->owner;
     count_keep(s, rc == STATUS_OK ? &s->stats.n_loaded : &s->stats.n_keep_failed);
 }
@@ -195,6 +226,18 @@ static void score(struct slot *slot, const struct session_run *run)
             slot->job->on_prompt(slot->job->ctx, slot->n_fed + i + 1, run->logits + (size_t)i * n_vocab);
 }
 
+/* Marks the session's length: shortly before the end of the prompt, behind which histories often go on
+ * otherwise than the answer did, and now and then. */
+static void mark(struct slot *slot)
+{
+    int n = session_n_tokens(slot->session);
+    bool at_tail = !slot->decoding && n == slot->usage.n_prompt - MARK_TAIL;
+    if (n < slot->n_marked) slot->n_marked = 0; /* another conversation */
+    if (n - slot->n_marked < SCHEDULER_MARK_EVERY && !(at_tail && n >= KEEP_MIN_TOKENS)) return;
+    session_mark(slot->session);
+    slot->n_marked = n;
+}
+
 /* A step has evaluated run for this slot. */
 static void take_result(struct scheduler *s, struct slot *slot, const struct session_run *run)
 {
@@ -202,6 +245,7 @@ static void take_result(struct scheduler *s, struct slot *slot, const struct ses
         finish(s, slot, run->rc, &run->err);
         return;
     }
+    mark(slot);
     if (!slot->decoding) {
         if (slot->job->on_prompt) score(slot, run);
         for (int i = 0; run->hidden && i < run->n; i++)
@@ -269,6 +313,9 @@ static void plan_prefill(struct scheduler *s, struct plan *p, struct slot *slot,
     const struct job *job = slot->job;
     int left = slot->usage.n_prompt - slot->n_fed, max_run = engine_model(s->engine)->max_run;
     if (n > left) n = left;
+    if (left > MARK_TAIL && n > left - MARK_TAIL && engine_model(s->engine)->arch->state_mark &&
+        slot->usage.n_prompt >= KEEP_MIN_TOKENS)
+        n = left - MARK_TAIL;
     if (max_run && n > max_run) n = max_run;
     struct session_run run = {.session = slot->session, .ids = job->prompt.ids + slot->n_fed};
     if (reads_all(job) && p->has_reader) return; /* there is room for the rows of one such job at a time */
@@ -380,12 +427,12 @@ static bool step(struct scheduler *s)
  * lost. */
 static double slot_cost(const struct scheduler *s, const struct slot *slot, const struct job *job)
 {
-    size_t n_held = (size_t)session_n_tokens(slot->session), n = 0;
-    if (slot->owner == job->owner && !reads_all(job))
-        n = prefix_length(s->tokenizer, session_ids(slot->session), n_held, &job->prompt);
+    const struct slot *other;
+    size_t n_held = (size_t)session_n_tokens(slot->session), n = kept_here(s, slot, job),
+           beside = kept_elsewhere(s, slot, job, &other), most = beside > n ? beside : n;
     int rank = 0;
     for (int i = 0; i < s->o.n_slots; i++) rank += s->slots[i].last_used > slot->last_used;
-    double unread = job->prompt.n > n ? (double)(job->prompt.n - n) : 1;
+    double unread = job->prompt.n > most ? (double)(job->prompt.n - most) : 1;
     return unread + (double)(n_held - n) / (1 + rank);
 }
 

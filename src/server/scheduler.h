@@ -16,6 +16,9 @@
 
 struct scheduler;
 
+/* For models whose state cannot be cut anywhere: marks per session, and tokens between them. */
+enum { SCHEDULER_MARKS = 16, SCHEDULER_MARK_EVERY = 1024 };
+
 struct job {
     /* The caller's; unchanged until on_done. The scheduler may exchange ids of the prompt for ids that spell
      * the same (prefix.h). */

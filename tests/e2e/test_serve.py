@@ -2,6 +2,7 @@
 """fathom serve over its socket, with a tiny model: the shapes of answers and errors, streams, limits, hostile HTTP.
 
     test_serve.py FATHOM TINY_MODELS [EMULATOR...]"""
+import hashlib
 import http.client
 import json
 import os
@@ -579,6 +580,47 @@ def agents_do_not_read_twice(folder):
     assert total > 20000 and b["input_tokens"] < 0.02 * total, b
 
 
+def conversations_share_their_beginning(folder):
+    """The second one begins with a copy of what the first has in common with it, and takes nothing from it; other keys share nothing."""
+    keys = folder / "keys"
+    owners = ["first-owner-0123456789", "other-owner-0123456789"]
+    keys.write_text("".join(hashlib.sha256(k.encode()).hexdigest() + "\n" for k in owners))
+    s = Server("-t", 1, "--slots", 3, "--api-keys", keys)
+    ask = lambda messages, owner=0: s.post("/v1/chat/completions", {**CHAT, "messages": messages}, headers={"Authorization": f"Bearer {owners[owner]}"})  # noqa: E731
+    system = [{"role": "system", "content": "hello world the " * 200}]
+    first = system + [{"role": "user", "content": "hello"}]
+    a = ask(first)
+    stranger = ask(first, 1)["usage"]
+    assert stranger["prompt_cache_hit_tokens"] == 0, stranger
+    b = ask(system + [{"role": "user", "content": "world of many other words"}])
+    assert b["usage"]["prompt_cache_hit_tokens"] > 400 and b["usage"]["prompt_cache_miss_tokens"] < 80, b["usage"]
+    again = ask(first + [a["choices"][0]["message"], {"role": "user", "content": "more"}])["usage"]
+    assert again["prompt_cache_miss_tokens"] < 80 and ask(first)["choices"][0]["message"] == a["choices"][0]["message"], again
+    s.stop()
+
+
+def compressed_caches_go_back_too(folder):
+    """DeepSeek V4 cannot be cut anywhere, and histories leave out the reasoning, here longer than what its rings can take back."""
+    run("synth", "-o", folder / "v4")
+    keep = folder / "keep"
+    history = [{"role": "system", "content": "The rules of the house. " * 60}, {"role": "user", "content": "Begin."}]
+    s = Server("-t", 1, "--slots", 1, "--ctx", 4000, "--keep", keep, model=folder / "v4")
+    controls = json.loads((folder / "v4" / "tokenizer.json").read_text())["added_tokens"]
+    body = {"temperature": 0, "logit_bias": {t["id"]: -100 for t in controls}}  # random numbers would end the answer any time
+    ask = lambda n: s.post("/v1/chat/completions", {**body, "messages": history, "max_tokens": n})["usage"]  # noqa: E731
+    first = ask(560)
+    assert first["completion_tokens"] == 560, first
+    history += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Go on."}]
+    second = ask(560)
+    assert second["prompt_cache_miss_tokens"] < 60 < first["prompt_cache_miss_tokens"], (first, second)
+    s.stop()
+    s = Server("-t", 1, "--slots", 1, "--ctx", 4000, "--keep", keep, model=folder / "v4")
+    history += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Go on."}]
+    third = ask(1)
+    assert third["prompt_cache_miss_tokens"] < 60, third
+    s.stop()
+
+
 def a_restart_goes_on_where_it_was(folder):
     keep = folder / "keep"
     body = {**CHAT, "messages": [{"role": "user", "content": "hello world " * 400}]}
@@ -653,5 +695,5 @@ main([chat_answers_whole_and_streamed, stop_strings_end_the_answer, messages_str
       too_large_is_refused_before_it_is_read, keys_are_asked_for_everywhere, wrong_keys_are_slowed_down, term_lets_answers_end_and_a_second_one_does_not,
       the_page_comes_from_the_program_alone, check_prints_limits, start_failures_are_one_line, answers_follow_their_form,
       forms_hold_behind_reasoning, calls_are_each_api_s_own, calls_can_be_demanded, malformed_calls_end_nothing, every_event_is_whole,
-      spelled_control_tokens_are_text, agents_do_not_read_twice, a_restart_goes_on_where_it_was, short_prompts_do_not_wait_for_long_ones,
+      spelled_control_tokens_are_text, agents_do_not_read_twice, conversations_share_their_beginning, compressed_caches_go_back_too, a_restart_goes_on_where_it_was, short_prompts_do_not_wait_for_long_ones,
       z_the_server_is_still_well])

@@ -406,6 +406,96 @@ static void saved_sessions_are_tied_to_model_and_numerics(void **state)
     temp_folder_remove(&files);
 }
 
+enum { LONG = 1500, MARK_STEP = 150, MARKS = 4 };
+
+/* Two sequences that part at `at`. */
+static void long_ids(int32_t *ids, int at, uint64_t seed)
+{
+    struct rng r;
+    rng_seed(&r, 7);
+    for (int i = 0; i < LONG; i++) {
+        if (i == at) rng_seed(&r, seed);
+        ids[i] = (int32_t)rng_below(&r, V);
+    }
+}
+
+/* Evaluates ids up to `end`, with a mark now and then. */
+static void eval_marked(struct session *s, const int32_t *ids, int end)
+{
+    struct error err = {0};
+    for (int at = session_n_tokens(s); at < end; at = session_n_tokens(s)) {
+        int n = end - at < MARK_STEP ? end - at : MARK_STEP;
+        need(session_eval(s, ids + at, n, NULL, &err), &err);
+        session_mark(s);
+    }
+}
+
+/* A session that goes back to a mark, or begins as a copy of another at one, gives the logits of one that was
+ * never elsewhere. Farther back than the rings reach (512 tokens), that takes a mark. */
+static void marks_lead_back_to_the_same_bits(void **state)
+{
+    const struct fixture *f = *state;
+    struct error err = {0};
+    struct engine *e;
+    need(engine_open(&e, f->path,
+                     &(struct engine_options){
+                         .n_threads = 2, .n_ctx = LONG, .numerics = contract_of(f), .n_marks = MARKS},
+                     &err),
+         &err);
+    static int32_t first[LONG], second[LONG];
+    const int parting = 700, end = 850;
+    long_ids(first, LONG, 0);
+    long_ids(second, parting, 8);
+    struct session *s, *copy, *straight;
+    need(session_open(&s, e, &err), &err);
+    need(session_open(&copy, e, &err), &err);
+    need(session_open(&straight, e, &err), &err);
+    need(session_eval(straight, second, end, NULL, &err), &err);
+    eval_marked(s, first, LONG);
+    struct temp_folder files;
+    temp_folder_make(&files);
+    const char *path = temp_folder_path(&files, "marked");
+    need(session_save(s, path, &err), &err);
+    int reach = session_reach(s, parting);
+    assert_true(reach > 0 && reach <= parting && reach % MARK_STEP == 0);
+    assert_int_equal(session_reach(s, LONG - 500), LONG - 500); /* by the rings */
+    need(session_copy(copy, s, parting, &err), &err);
+    assert_int_equal(session_n_tokens(copy), reach);
+    assert_int_equal(session_n_tokens(s), LONG);
+    need(session_cut(s, parting, &err), &err);
+    assert_int_equal(session_n_tokens(s), reach);
+    struct session *both[] = {s, copy};
+    for (int i = 0; i < 2; i++) {
+        need(session_eval(both[i], second + reach, end - reach, NULL, &err), &err);
+        if (memcmp(session_logits(both[i]), session_logits(straight), V * sizeof(float)) != 0)
+            fail_msg("%s: %s", f->name, i ? "a copy differs" : "going back to a mark differs");
+        /* Back to the same mark once more, and a little further by the rings. */
+        need(session_cut(both[i], reach, &err), &err);
+        assert_int_equal(session_n_tokens(both[i]), reach);
+        need(session_eval(both[i], second + reach, end - reach, NULL, &err), &err);
+        assert_memory_equal(session_logits(both[i]), session_logits(straight), V * sizeof(float));
+        assert_int_equal(session_reach(both[i], reach - 1) < reach, true);
+    }
+    need(session_load(s, path, &err), &err); /* marks go along */
+    assert_int_equal(session_n_tokens(s), LONG);
+    need(session_cut(s, parting, &err), &err);
+    assert_int_equal(session_n_tokens(s), reach);
+    need(session_eval(s, second + reach, end - reach, NULL, &err), &err);
+    assert_memory_equal(session_logits(s), session_logits(straight), V * sizeof(float));
+    /* A saved session knows that its rings reach no further back than the mark that it came from. */
+    need(session_save(copy, path, &err), &err);
+    need(session_load(s, path, &err), &err);
+    assert_int_equal(session_reach(s, reach - 1), 0);
+    need(session_cut(s, reach, &err), &err);
+    need(session_eval(s, second + reach, end - reach, NULL, &err), &err);
+    assert_memory_equal(session_logits(s), session_logits(straight), V * sizeof(float));
+    temp_folder_remove(&files);
+    session_close(s);
+    session_close(copy);
+    session_close(straight);
+    engine_close(e);
+}
+
 /* Draws from the logits by inverse distribution; greedy without temperature. */
 static int32_t draw(struct rng *r, const float *logits, bool sampled)
 {
@@ -655,6 +745,7 @@ int main(void)
         cmocka_unit_test(restore_at_every_step),
         cmocka_unit_test(cancelled_prefill_goes_on),
         cmocka_unit_test(saved_sessions_are_tied_to_model_and_numerics),
+        cmocka_unit_test(marks_lead_back_to_the_same_bits),
         cmocka_unit_test(speculation_changes_no_token),
         cmocka_unit_test(filled_states),
     };

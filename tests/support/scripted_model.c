@@ -120,6 +120,13 @@ static int state_rewind(struct state *s, int n_tokens, struct error *err)
     return STATUS_OK;
 }
 
+static void state_copy(struct state *to, const struct state *from, int n_tokens)
+{
+    memcpy(((struct scripted_state *)to)->ids, ((const struct scripted_state *)from)->ids,
+           (size_t)n_tokens * sizeof(int32_t));
+    to->n_tokens = from->n_tokens;
+}
+
 static int state_save(const struct state *s, struct state_writer *w, struct error *err)
 {
     int rc = w->write(w->ctx, &s->n_tokens, sizeof s->n_tokens, err);
@@ -197,6 +204,7 @@ static const struct arch arch_scripted = {.name = "scripted",
                                           .state_open = state_open,
                                           .state_close = state_close,
                                           .state_rewind = state_rewind,
+                                          .state_copy = state_copy,
                                           .state_save = state_save,
                                           .state_load = state_load,
                                           .forward = forward,

@@ -485,13 +485,13 @@ static const struct {
     const char *words;
 } mutations[] = {
     {0, 'f', 1, STATUS_FORMAT, "magic"},
-    {8, 2, 4, STATUS_UNSUPPORTED, "version: expected 1, found 2"},
+    {8, 3, 4, STATUS_UNSUPPORTED, "version: expected at most 2, found 3"},
     {12, 65, 4, STATUS_RANGE, "65 tokens"},
     {12, 9, 4, STATUS_FORMAT, "saved state"},
     {12, 11, 4, STATUS_FORMAT, "saved state"},
     {16, 77, 8, STATUS_UNSUPPORTED, "another model"},
     {24, 128, 4, STATUS_FORMAT, "token 0: expected an id of 0 to 127, found 128"},
-    {24 + 4 * 10, 9, 4, STATUS_FORMAT, "too many"}, /* the state's own count of tokens */
+    {24 + 4 * 10, 9, 4, STATUS_FORMAT, "marks"}, /* the state's own count of tokens */
     {24 + 4 * 10, 1000, 4, STATUS_FORMAT, "0 to 64 tokens, found 1000"},
 };
 

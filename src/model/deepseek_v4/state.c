@@ -6,6 +6,7 @@
 #include "model/deepseek_v4/v4.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { SAVE_VERSION = 2 };
 
@@ -83,6 +84,12 @@ void v4_state_close(struct state *state)
     free(st);
 }
 
+int v4_state_low(const struct state *state)
+{
+    int low = ((const struct v4_state *)state)->high_water - ((const struct v4_model *)state->model)->n_rewind;
+    return low > 0 ? low : 0;
+}
+
 int v4_state_rewind(struct state *state, int n_tokens, struct error *err)
 {
     struct v4_state *st = (struct v4_state *)state;
@@ -90,7 +97,7 @@ int v4_state_rewind(struct state *state, int n_tokens, struct error *err)
     if (n_tokens < 0 || n_tokens > state->n_tokens)
         return error_set(err, STATUS_RANGE, "rewind: expected 0 to %d tokens, found %d", state->n_tokens,
                          n_tokens);
-    if (n_tokens > 0 && n_tokens < st->high_water - n_rewind)
+    if (n_tokens > 0 && n_tokens < v4_state_low(state))
         return error_set(err, STATUS_UNSUPPORTED, "rewind: the state of %d tokens goes back to %d, not to %d",
                          st->high_water, st->high_water - n_rewind, n_tokens);
     if (n_tokens == 0) {
@@ -186,8 +193,9 @@ int v4_state_load(struct state *state, struct state_reader *r, struct error *err
         return error_set(err, STATUS_UNSUPPORTED, "saved state: kept for --rewind %d, found %d", h.n_rewind,
                          m->n_rewind);
     if (h.n_tokens < 0 || h.n_tokens > state->n_ctx || h.high_water < h.n_tokens ||
-        h.high_water > state->n_ctx || h.high_water - h.n_tokens > m->n_rewind || h.draft_first < -1 ||
-        h.draft_first > h.n_tokens || (h.draft_first >= 0 && m->w.draft.kind == V4_DRAFT_NONE))
+        h.high_water > state->n_ctx + m->n_rewind || h.high_water - h.n_tokens > m->n_rewind ||
+        h.draft_first < -1 || h.draft_first > h.n_tokens ||
+        (h.draft_first >= 0 && m->w.draft.kind == V4_DRAFT_NONE))
         return error_set(
             err, STATUS_FORMAT,
             "saved state: inconsistent header (%d tokens, %d at most, drafts from %d, room for %d)",
@@ -198,4 +206,80 @@ int v4_state_load(struct state *state, struct state_reader *r, struct error *err
     if (io.rc != STATUS_OK) st->draft_first = -1;
     state->n_tokens = io.rc == STATUS_OK ? h.n_tokens : 0;
     return io.rc;
+}
+
+/* ---- marks: the rows that the token behind n_tokens needs; entries stay where they are ---- */
+
+static void transfer_mark(struct io *io, const struct v4_model *m, const struct v4_state *st, int n_tokens)
+{
+    for (int i = 0; i < m->c.n_layers; i++) {
+        const struct v4_layer_state *l = &st->layers[i];
+        int ratio = m->c.compress_ratio[i];
+        transfer_ring(io, &l->window, n_tokens - m->c.window_size, n_tokens);
+        if (ratio) transfer_ring(io, &l->main.rows, n_tokens - v4_compress_span(ratio), n_tokens);
+        if (ratio == 4) transfer_ring(io, &l->index.rows, n_tokens - v4_compress_span(ratio), n_tokens);
+    }
+}
+
+uint64_t v4_mark_bytes(const struct model *model)
+{
+    const struct v4_model *m = (const struct v4_model *)model;
+    uint64_t rows = 0;
+    for (int i = 0; i < m->c.n_layers; i++) {
+        int ratio = m->c.compress_ratio[i];
+        uint64_t span = ratio ? (uint64_t)v4_compress_span(ratio) : 0, row = 2 * sizeof(float);
+        rows += (uint64_t)m->c.window_size * m->main_rows.bytes;
+        if (ratio) rows += span * row * (uint64_t)v4_compress_width(ratio, m->c.head_dim);
+        if (ratio == 4) rows += span * row * (uint64_t)v4_compress_width(ratio, m->c.index_head_dim);
+    }
+    return rows;
+}
+
+int v4_state_mark(const struct state *state, struct state_writer *w, struct error *err)
+{
+    struct io io = {.w = w, .err = err};
+    transfer_mark(&io, (const struct v4_model *)state->model, (const struct v4_state *)state,
+                  state->n_tokens);
+    return io.rc;
+}
+
+int v4_state_return(struct state *state, int n_tokens, struct state_reader *r, struct error *err)
+{
+    struct v4_state *st = (struct v4_state *)state;
+    const struct v4_model *m = (const struct v4_model *)state->model;
+    struct io io = {.r = r, .err = err};
+    transfer_mark(&io, m, st, n_tokens);
+    state->n_tokens = io.rc == STATUS_OK ? n_tokens : 0;
+    /* Rows older than the mark's are of another time: rewinding ends here. */
+    st->high_water = io.rc == STATUS_OK ? n_tokens + m->n_rewind : 0;
+    st->draft_first = -1;
+    return io.rc;
+}
+
+static void copy_ring(const struct v4_ring *to, const struct v4_ring *from)
+{
+    memcpy(to->rows, from->rows, (size_t)from->cap * from->row_bytes);
+}
+
+static void copy_compressor(const struct v4_compressor_state *to, const struct v4_compressor_state *from,
+                            int n_entries)
+{
+    copy_ring(&to->rows, &from->rows);
+    memcpy(to->entries, from->entries, (size_t)n_entries * from->entry_bytes);
+}
+
+void v4_state_copy(struct state *to, const struct state *from, int n_tokens)
+{
+    const struct v4_model *m = (const struct v4_model *)from->model;
+    struct v4_state *a = (struct v4_state *)to;
+    const struct v4_state *b = (const struct v4_state *)from;
+    for (int i = 0; i < m->c.n_layers; i++) {
+        int ratio = m->c.compress_ratio[i];
+        copy_ring(&a->layers[i].window, &b->layers[i].window);
+        if (ratio) copy_compressor(&a->layers[i].main, &b->layers[i].main, n_tokens / ratio);
+        if (ratio == 4) copy_compressor(&a->layers[i].index, &b->layers[i].index, n_tokens / ratio);
+    }
+    to->n_tokens = from->n_tokens;
+    a->high_water = b->high_water;
+    a->draft_first = -1;
 }

@@ -102,8 +102,8 @@ struct v4_pass {
     int block_first, block_end;     /* DSpark: positions of the rows that see each other; end 0: causal */
 };
 
-/* model.c: frequencies of layers without and with compression, the latter with YaRN but without its magnitude.
- * (spec: rotary embedding) */
+/* model.c: frequencies of layers without and with compression, the latter with YaRN but without its
+ * magnitude. (spec: rotary embedding) */
 void v4_rope_configs(const struct v4_config *c, struct rope_config *plain, struct rope_config *compress);
 
 /* model.c: another composition of roundings than the contract's; only before the first state is opened. */
@@ -199,6 +199,11 @@ void v4_state_close(struct state *s);
 int v4_state_rewind(struct state *s, int n_tokens, struct error *err);
 int v4_state_save(const struct state *s, struct state_writer *w, struct error *err);
 int v4_state_load(struct state *s, struct state_reader *r, struct error *err);
+int v4_state_low(const struct state *s);
+uint64_t v4_mark_bytes(const struct model *m);
+int v4_state_mark(const struct state *s, struct state_writer *w, struct error *err);
+int v4_state_return(struct state *s, int n_tokens, struct state_reader *r, struct error *err);
+void v4_state_copy(struct state *to, const struct state *from, int n_tokens);
 uint64_t v4_state_bytes(const struct model *m, int n_ctx);
 /* fill.c */
 void v4_state_fill(struct state *s, int n_tokens, const struct kernels *k);

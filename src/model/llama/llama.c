@@ -90,6 +90,12 @@ static int state_load(struct state *s, struct state_reader *r, struct error *err
     return rc;
 }
 
+static void state_copy(struct state *to, const struct state *from, int n_tokens)
+{
+    kv_cache_copy(&((struct llama_state *)to)->cache, &((const struct llama_state *)from)->cache, n_tokens);
+    to->n_tokens = from->n_tokens;
+}
+
 static void state_fill(struct state *s, int n_tokens, const struct kernels *k)
 {
     (void)k;
@@ -156,6 +162,7 @@ static void describe(const struct model *model, void (*line)(void *ctx, const ch
                             .state_rewind = state_rewind,                                                    \
                             .state_save = state_save,                                                        \
                             .state_load = state_load,                                                        \
+                            .state_copy = state_copy,                                                        \
                             .state_fill = state_fill,                                                        \
                             .forward = llama_forward,                                                        \
                             .describe = describe}
