@@ -161,6 +161,7 @@ static int serve(struct serving *s, struct error *err)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write */
     for (int i = 0; i < c->n_models; i++) sources[i] = serve_model_source(&c->models[i]);
     for (int i = 0; i < c->n_upstreams; i++) upstreams[i] = c->upstreams[i].u;
     const struct server_options so = {.address = c->o.host,

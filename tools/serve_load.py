@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Load on a running server: tokens per second at 1, 2, 4 and 8 requests at a time, and time to the first token by prompt length.
 
-    serve_load.py http://127.0.0.1:8080 [--tokens 64] [--prompts 1000,4000]
+    serve_load.py http://127.0.0.1:8080 [--tokens 64] [--prompts 1000,4000] [--llama MODEL.gguf]
 
-Works with any server that has OpenAI's chat API. Prints a Markdown table."""
+Works with any server that has OpenAI's chat API. Prints a Markdown table. With --llama every figure is taken of llama.cpp as well, by
+turns, on the same file: of its library, which decodes as many sequences in one batch and reads a prompt of as many tokens,
+without a server around it."""
 import argparse
 import json
+import pathlib
+import random
 import statistics
+import sys
 import threading
 import time
 import urllib.request
@@ -15,7 +20,10 @@ parser = argparse.ArgumentParser()
 parser.add_argument("url")
 parser.add_argument("--tokens", type=int, default=64)
 parser.add_argument("--prompts", default="1000,4000")
+parser.add_argument("--clients", default="1,2,4,8")
 parser.add_argument("--repeat", type=int, default=3)
+parser.add_argument("--llama", metavar="MODEL.gguf")
+parser.add_argument("--threads", type=int, default=2, help="of llama.cpp")
 args = parser.parse_args()
 
 
@@ -51,17 +59,72 @@ def rate(n_clients, salt):
     return sum(r[3] for r in results) / (time.monotonic() - start)
 
 
+class Llama:
+    """llama.cpp's library with a context for 8 sequences."""
+    PROMPT = 30  # tokens of the short prompts
+
+    def __init__(self, path, n_ctx):
+        sys.path.insert(0, str(pathlib.Path(__file__).parent))
+        from llama_cpp import LlamaCpp
+        self.api = LlamaCpp()
+        self.lib, self.model = self.api.lib, self.api.load(path)
+        p = self.api.params()
+        p.n_ctx, p.n_seq_max, p.n_threads, p.n_threads_batch = n_ctx, 8, args.threads, args.threads
+        self.context = self.lib.llama_init_from_model(self.model, p)
+        self.batch = self.lib.llama_batch_init(2048, 0, 8)
+        self.n_vocab = self.api.n_vocab(self.model)
+
+    def decode(self, rows):
+        """rows: (token, position, sequence, logits wanted)"""
+        self.batch.n_tokens = len(rows)
+        for i, (token, position, sequence, wanted) in enumerate(rows):
+            self.batch.token[i], self.batch.pos[i], self.batch.n_seq_id[i], self.batch.logits[i] = token, position, 1, wanted
+            self.batch.seq_id[i][0] = sequence
+        if self.lib.llama_decode(self.context, self.batch) != 0:
+            sys.exit("llama.cpp cannot evaluate this")
+        self.lib.llama_synchronize(self.context)
+
+    def clear(self):
+        self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
+
+    def rate(self, n):
+        self.clear()
+        start = time.monotonic()
+        self.decode([(random.randrange(1000), i, s, i + 1 == self.PROMPT) for s in range(n) for i in range(self.PROMPT)])
+        for step in range(args.tokens - 1):
+            self.decode([(random.randrange(1000), self.PROMPT + step, s, True) for s in range(n)])
+        return n * args.tokens / (time.monotonic() - start)
+
+    def first(self, n_prompt):
+        self.clear()
+        start = time.monotonic()
+        for at in range(0, n_prompt, 2048):
+            self.decode([(random.randrange(1000), i, 0, i + 1 == n_prompt) for i in range(at, min(at + 2048, n_prompt))])
+        return time.monotonic() - start
+
+
+def medians(ours, theirs):
+    """Of repeated measurements, taken by turns."""
+    pairs = [(ours(k), theirs() if theirs else 0) for k in range(args.repeat)]
+    return [statistics.median(v) for v in zip(*pairs)]
+
+
 salt = str(time.time())
 ask("hi", 1)
-print("| requests at a time | tokens/s together | each |\n| --- | --- | --- |")
-for n in (1, 2, 4, 8):
-    median = statistics.median(rate(n, f"{salt}.{k}") for k in range(args.repeat))
-    print(f"| {n} | {median:.1f} | {median / n:.1f} |", flush=True)
-print("\n| prompt tokens | first token after | read at |\n| --- | --- | --- |")
-for words in map(int, args.prompts.split(",")):
-    times = []
-    for k in range(args.repeat):
-        first, _, n_prompt, _ = ask(f"{salt}.{k}.{words} " + "the sea is deep and " * (words // 5) + "Sum it up.", 1)
-        times.append(first)
-    median = statistics.median(times)
-    print(f"| {n_prompt} | {median:.2f} s | {n_prompt / median:.0f}/s |", flush=True)
+prompts = [int(p) for p in args.prompts.split(",") if p]
+llama = Llama(args.llama, 8192 if max(prompts, default=0) < 8000 else 32768) if args.llama else None
+beside = " llama.cpp |" if llama else ""
+print(f"| requests at a time | tokens/s together | each |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
+for n in map(int, args.clients.split(",")):
+    ours, theirs = medians(lambda k: rate(n, f"{salt}.{k}"), (lambda: llama.rate(n)) if llama else None)
+    print(f"| {n} | {ours:.1f} | {ours / n:.1f} |" + (f" {theirs:.1f} |" if llama else ""), flush=True)
+print(f"\n| prompt tokens | first token after | read at |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
+for words in prompts:
+    lengths = []
+
+    def first(k):
+        seconds, _, n_prompt, _ = ask(f"{salt}.{k}.{words} " + "the sea is deep and " * (words // 5) + "Sum it up.", 1)
+        lengths.append(n_prompt)
+        return seconds
+    ours, theirs = medians(first, (lambda: llama.first(lengths[-1])) if llama else None)
+    print(f"| {lengths[-1]} | {ours:.2f} s | {lengths[-1] / ours:.0f}/s |" + (f" {theirs:.2f} s |" if llama else ""), flush=True)

@@ -7,9 +7,10 @@
 #include "server/prefix.h"
 
 enum {
-    SCORED_ROWS = 16,  /* prompt tokens per step whose logits are wanted */
-    MIN_PREFILL = 8,   /* prompt tokens per step however slow the machine is */
-    MARK_TAIL = 8,     /* tokens of a prompt behind its last mark: the beginning of the answer's turn */
+    SCORED_ROWS = 16, /* prompt tokens per step whose logits are wanted */
+    MIN_PREFILL = 8,  /* prompt tokens per step however slow the machine is */
+    MARK_TAIL = 8,    /* tokens of a prompt behind its last mark: the beginning of the answer's turn */
+    RECENT_OWNERS = 64,
     IDLE_WAIT_MS = 50, /* between looks at jobs that are all blocked */
 };
 static const double STEP_S = 0.15; /* of reading prompts while answers are running */
@@ -38,6 +39,11 @@ struct scheduler {
     double prefill_token_s; /* running mean of what a prompt token takes, 0: not known */
     float *scored;          /* (SCORED_ROWS, n_vocab) once it is needed */
     float *hidden;          /* (n_batch, dim) once it is needed */
+
+    struct recent { /* owners that had a slot lately */
+        uint64_t owner, turn;
+    } recent[RECENT_OWNERS];
+    uint64_t n_turns;
 
     pthread_t thread;
     bool has_thread;
@@ -448,20 +454,45 @@ static struct slot *slot_for(struct scheduler *s, const struct job *job)
     return best;
 }
 
-/* The first waiting job of the owner that has the fewest running. Locked. */
+/* When the owner was last given a slot, 0 if that is long ago. */
+static uint64_t last_turn(const struct scheduler *s, uint64_t owner)
+{
+    for (int i = 0; i < RECENT_OWNERS; i++)
+        if (s->recent[i].turn && s->recent[i].owner == owner) return s->recent[i].turn;
+    return 0;
+}
+
+static void note_turn(struct scheduler *s, uint64_t owner)
+{
+    struct recent *oldest = &s->recent[0];
+    for (struct recent *r = s->recent; r < s->recent + RECENT_OWNERS; r++) {
+        if (r->turn && r->owner == owner) {
+            r->turn = ++s->n_turns;
+            return;
+        }
+        if (r->turn < oldest->turn) oldest = r;
+    }
+    *oldest = (struct recent){owner, ++s->n_turns};
+}
+
+/* The first waiting job of the owner that has the fewest running, or among those, whose last turn is the
+ * longest ago. Locked. */
 static struct job *take_waiting(struct scheduler *s)
 {
     struct job **best = NULL;
     int fewest = 0;
+    uint64_t oldest = 0;
     for (struct job **at = &s->first; *at; at = &(*at)->next) {
         int n = 0;
         for (int i = 0; i < s->o.n_slots; i++) n += s->slots[i].job && s->slots[i].owner == (*at)->owner;
-        if (!best || n < fewest) best = at, fewest = n;
+        uint64_t turn = last_turn(s, (*at)->owner);
+        if (!best || n < fewest || (n == fewest && turn < oldest)) best = at, fewest = n, oldest = turn;
     }
     struct job *job = *best;
     *best = job->next;
     if (!*best) s->last = best;
     job->next = NULL;
+    note_turn(s, job->owner);
     s->stats.n_queued--;
     s->stats.n_running++;
     s->stats.queue_s += now_s() - job->queued_s;
