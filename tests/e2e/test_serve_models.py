@@ -116,7 +116,7 @@ def room_is_made_but_not_of_what_is_in_use(folder):
     again = say(s, "one", **long)  # the state on disk outlasts the model
     assert text(again) == text(first) and again["usage"]["prompt_cache_miss_tokens"] < 3, again["usage"]
     assert s.metric("jobs_total") == 3 and s.metric("states_loaded_total") == 1
-    c, r = start_stream(s, model="one", max_tokens=15000)
+    c, r = start_stream(s, model="one", max_tokens=15000, n=16)  # longer than anyone waits
     r.read(10)
     status, headers, body = s.request("POST", "/v1/chat/completions", {**CHAT, "model": "two"})
     assert status == 503 and headers["Retry-After"] and "in use" in json.loads(body)["error"]["message"], body
