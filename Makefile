@@ -43,15 +43,15 @@ check-clang: ## clang, warnings are errors
 	@$(setup) build clang
 	@$(setup) test clang
 
-check-sanitizers: ## address and undefined behaviour sanitizers
+check-sanitizers: ## address and undefined behaviour sanitizers (ARGS="--suite heavy": what takes minutes there)
 	@$(setup) packages build test check
 	@$(setup) build asan
-	@$(setup) test asan
+	@$(setup) test asan $(ARGS)
 
-check-threads: ## thread sanitizer
+check-threads: ## thread sanitizer (ARGS as above)
 	@$(setup) packages build test check
 	@$(setup) build tsan
-	@$(setup) test tsan
+	@$(setup) test tsan $(ARGS)
 
 check-aarch64: ## cross build, run under qemu
 	@$(setup) packages build test check

@@ -79,7 +79,7 @@ variant()
     options="-Dwerror=true"
     case $1 in
     plain) dir=build options= ;;
-    clang) cc=clang-14 ;;
+    clang) cc=clang-14 selection="--setup compiler" ;;
     asan)
         cc=clang-14 # compiles the kernels three times as fast under the address sanitizer as gcc does
         options="-Dwerror=true -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Db_ndebug=false"
