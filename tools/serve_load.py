@@ -112,7 +112,10 @@ def medians(ours, theirs):
 salt = str(time.time())
 ask("hi", 1)
 prompts = [int(p) for p in args.prompts.split(",") if p]
-llama = Llama(args.llama, 8192 if max(prompts, default=0) < 8000 else 32768) if args.llama else None
+llama = Llama(args.llama, 8 * (max(prompts, default=0) + 1024)) if args.llama else None  # it shares the cells out among 8 sequences
+rate(1, f"{salt} once before")
+if llama:
+    llama.rate(1)
 beside = " llama.cpp |" if llama else ""
 print(f"| requests at a time | tokens/s together | each |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
 for n in map(int, args.clients.split(",")):
