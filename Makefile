@@ -73,7 +73,7 @@ check-clients: ## SDKs and coding agents against the server; installs them from 
 	@$(setup) build plain
 	@mkdir -p build-clients
 	@tools/clients.sh build-clients
-	@meson test -C build clients --no-rebuild -v
+	@meson test -C build clients --suite slow --no-rebuild -v
 
 corpus: ## text, instructions, vocabulary and shards for training, in build-corpus (ARGS=tiny or full)
 	@$(setup) packages build

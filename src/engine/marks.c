@@ -135,8 +135,8 @@ int marks_save(const struct session *s, struct state_writer *w, struct error *er
 {
     uint32_t n = (uint32_t)(s->n_marks < SESSION_SAVED_MARKS ? s->n_marks : SESSION_SAVED_MARKS);
     int rc = w->write(w->ctx, &n, sizeof n, err);
-    for (const struct mark *m = s->marks + s->n_marks - n;
-         rc == STATUS_OK && n > 0 && m < s->marks + s->n_marks; m++) {
+    for (int i = s->n_marks - (int)n; rc == STATUS_OK && i < s->n_marks; i++) {
+        const struct mark *m = &s->marks[i];
         uint32_t sizes[2] = {(uint32_t)m->n_tokens, (uint32_t)m->n_bytes};
         rc = w->write(w->ctx, sizes, sizeof sizes, err);
         if (rc == STATUS_OK) rc = w->write(w->ctx, m->bytes, m->n_bytes, err);

@@ -59,6 +59,7 @@ struct exchange {
 struct http {
     struct http_options o;
     struct MHD_Daemon *daemon;
+    MHD_socket quiesced; /* listens no longer; the library may look at it until it is stopped */
     int port;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t has_work, watch;
@@ -600,6 +601,7 @@ int http_open(struct http **out, const struct http_options *o, struct error *err
     struct http *h = calloc(1, sizeof *h);
     if (!h) return error_set(err, STATUS_NOMEM, "http: no memory");
     h->o = *o;
+    h->quiesced = MHD_INVALID_SOCKET;
     h->last_work = &h->work;
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->has_work, NULL);
@@ -624,8 +626,8 @@ int http_port(const struct http *h)
 
 void http_quiesce(struct http *h)
 {
-    MHD_socket fd = MHD_quiesce_daemon(h->daemon);
-    if (fd != MHD_INVALID_SOCKET) close(fd);
+    h->quiesced = MHD_quiesce_daemon(h->daemon);
+    if (h->quiesced != MHD_INVALID_SOCKET) shutdown(h->quiesced, SHUT_RDWR);
 }
 
 int http_n_exchanges(struct http *h)
@@ -647,6 +649,7 @@ void http_close(struct http *h)
     for (int i = 0; i < h->n_workers; i++) pthread_join(h->workers[i], NULL);
     if (h->has_watcher) pthread_join(h->watcher, NULL);
     if (h->daemon) MHD_stop_daemon(h->daemon);
+    if (h->quiesced != MHD_INVALID_SOCKET) close(h->quiesced);
     pthread_mutex_destroy(&h->lock);
     pthread_cond_destroy(&h->has_work);
     pthread_cond_destroy(&h->watch);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,10 +11,10 @@
 #include "base/file_writer.h"
 #include "server/prefix.h"
 
-enum { PATH_BYTES = 4096, MAX_PAIRS = 4096, MAX_IDS_BYTES = 64 << 20 };
+enum { PATH_BYTES = 4096, MAX_PAIRS = 4096, MAX_IDS_BYTES = 64 << 20, NAME_DIGITS = 16 };
 
 struct pair {
-    char name[32];
+    char name[NAME_DIGITS + 1];
     uint64_t owner, bytes, last_used;
     int32_t *ids;
     size_t n;
@@ -130,19 +131,34 @@ static bool read_pair(struct keep *k, const char *name)
     return ok;
 }
 
+/* What a server that was killed while it saved leaves: files that were not whole, and a state whose ids were
+ * not written yet. */
+static void remove_remains(const struct keep *k, const char *file)
+{
+    char path[PATH_BYTES], name[NAME_DIGITS + 1] = {0};
+    memcpy(name, file, NAME_DIGITS);
+    const char *ending = file + NAME_DIGITS + 1;
+    bool is_part = strncmp(ending, "state.part.", 11) == 0 || strncmp(ending, "ids.part.", 9) == 0;
+    bool is_alone = strcmp(ending, "state") == 0 && path_of(path, k, name, "ids") && access(path, F_OK) != 0;
+    if ((is_part || is_alone) && path_of(path, k, name, ending)) unlink(path);
+}
+
 static int scan(struct keep *k, struct error *err)
 {
     DIR *dir = opendir(k->folder);
     if (!dir) return error_set(err, STATUS_IO, "%s: cannot read the folder: %s", k->folder, strerror(errno));
     struct dirent *e;
     while ((e = readdir(dir)) && k->n < MAX_PAIRS) {
-        size_t n = strlen(e->d_name);
-        unsigned long long serial;
-        char name[32];
-        if (n < 5 || n - 4 >= sizeof name || strcmp(e->d_name + n - 4, ".ids") != 0) continue;
-        memcpy(name, e->d_name, n - 4);
-        name[n - 4] = '\0';
-        if (sscanf(name, "%llx", &serial) == 1 && serial >= k->serial) k->serial = serial + 1;
+        const char *file = e->d_name;
+        if (strspn(file, "0123456789abcdef") != NAME_DIGITS || file[NAME_DIGITS] != '.') continue;
+        if (strcmp(file + NAME_DIGITS, ".ids") != 0) {
+            remove_remains(k, file);
+            continue;
+        }
+        char name[NAME_DIGITS + 1] = {0};
+        memcpy(name, file, NAME_DIGITS);
+        unsigned long long serial = strtoull(name, NULL, 16);
+        if (serial >= k->serial) k->serial = serial + 1;
         if (!read_pair(k, name)) remove_files(k, name);
     }
     closedir(dir);
@@ -223,8 +239,8 @@ int keep_save(struct keep *k, const struct session *s, uint64_t owner, struct er
             k->pairs[i].last_used = ++k->tick;
             return STATUS_OK;
         }
-    char name[32];
-    snprintf(name, sizeof name, "%016llx", (unsigned long long)k->serial++);
+    char name[NAME_DIGITS + 1];
+    snprintf(name, sizeof name, "%0*llx", NAME_DIGITS, (unsigned long long)k->serial++);
     int rc = write_pair(k, s, name, owner, err);
     struct pair *p = rc == STATUS_OK ? add(k) : NULL;
     if (p && !(p->ids = malloc(n * sizeof *ids))) k->n--, p = NULL;

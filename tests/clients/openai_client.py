@@ -72,6 +72,8 @@ for bad, kind in (({"messages": []}, openai.BadRequestError), ({"messages": ASK,
         raise AssertionError(bad)
 try:
     client.embeddings.create(model="m", input="x")
-except openai.InternalServerError as e:
-    assert e.status_code == 501
+except openai.BadRequestError as e:
+    assert "no embeddings" in e.body["message"]
+else:
+    raise AssertionError("embeddings of DeepSeek V4")
 print("all well")

@@ -156,6 +156,8 @@ def a_killed_server_leaves_nothing_wrong(folder):
             time.sleep(rng.random() * 0.02)
         s.process.kill()
         s.process.wait()
+    for name in ("00000000000000fd.ids.part.1", "00000000000000fe.state.part.1", "00000000000000ff.state"):
+        (keep / name).write_bytes(b"not whole")
     s = Server("-t", 1, "--slots", 1, "--keep", keep)
     for b, e in zip(bodies, expected):
         assert s.post("/v1/chat/completions", b)["choices"][0]["message"] == e
