@@ -40,7 +40,8 @@ def the_log_may_be_json(folder):
     entries = [json.loads(line) for line in s.log]
     assert all(e["time"].endswith("Z") and e["event"] for e in entries), entries
     events = [e["event"] for e in entries]
-    assert events[0] == "ready" and events[-1] == "ending" and events.count("request") == 3 and events.count("answer") == 1, events
+    assert events[0] == "ready" and "ending" in events[-2:], events  # the last request may be noted after its client has its answer
+    assert events.count("request") == 3 and events.count("answer") == 1, events
     done = next(e for e in entries if e["event"] == "answer")
     assert done["prompt"] == answer["usage"]["prompt_tokens"] and done["generated"] == 12 and done["model"] == "tiny" and done["id"].startswith("req_"), done
     first = next(e for e in entries if e["event"] == "request")
