@@ -19,6 +19,7 @@ import time
 import traceback
 
 FATHOM, TINY, EMULATOR = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).absolute(), sys.argv[3:]
+EMULATOR[:1] = [shutil.which(program) for program in EMULATOR[:1]]  # whatever PATH a test gives the program
 GGUF = str(TINY / "tiny.gguf")
 TIMEOUT = 300  # of one run: a sanitizer on a busy machine is slow, a hang is for ever
 SIGNS_OF_A_BUG = re.compile(rb"Sanitizer|runtime error:|internal error|Segmentation|core dumped")
