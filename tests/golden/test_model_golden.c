@@ -88,8 +88,8 @@ static void logits_agree_with_transformers(void **state)
     int n = g.n_tokens * g.n_vocab;
     float *folder = run_model(&g, name, "-hf"), *gguf = run_model(&g, name, ".gguf");
     float a = distance(folder, g.logits, n), b = distance(gguf, g.logits, n), c = distance(gguf, folder, n);
-    print_message("# %s: folder %.1e, GGUF %.1e, between them %.1e; allowed %.1e\n", name, (double)a, (double)b,
-                  (double)c, (double)TOLERANCE);
+    print_message("# %s: folder %.1e, GGUF %.1e, between them %.1e; allowed %.1e\n", name, (double)a,
+                  (double)b, (double)c, (double)TOLERANCE);
     assert_true(a <= TOLERANCE);
     assert_true(b <= TOLERANCE);
     /* Permuted rows change the order of the sums within a head; without them the two containers are the same

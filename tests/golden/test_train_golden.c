@@ -26,11 +26,6 @@ struct fixture {
     struct kernels k;
 };
 
-static void need(int rc, const struct error *err)
-{
-    if (rc != STATUS_OK) fail_msg("%s", err->text);
-}
-
 static void setup(struct fixture *f, const struct v4_config *c, int n_threads)
 {
     struct error err = {0};
@@ -71,16 +66,15 @@ static void random_ids(int32_t *ids, int n, int n_vocab, uint64_t seed)
 static void infer(struct rig *r, const int32_t *ids, int n, float *logits, float *draft, int32_t newest)
 {
     struct error err = {0};
-    struct state *s;
     int32_t guess;
     int made;
-    need(rig_state(r, &s, &err), &err);
+    struct state *s = rig_state(r);
     need(rig_eval(r, s, ids, n, n, logits, NULL, &err), &err);
     if (draft) {
         need(rig_draft(r, s, newest, 1, &guess, draft, &made, NULL, &err), &err);
         assert_int_equal(made, 1);
     }
-    r->model->arch->state_close(s);
+    rig_state_close(s);
 }
 
 static double nats(const float *logits, int n_vocab, int32_t id)

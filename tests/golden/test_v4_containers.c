@@ -24,13 +24,12 @@ struct result {
 static struct result run(struct rig *r, const int32_t *ids, int n, int chunk)
 {
     struct error err = {0};
-    struct state *s;
     struct result out = {.n_tokens = n, .n_vocab = r->model->n_vocab};
     out.logits = calloc((size_t)n * (size_t)out.n_vocab, sizeof *out.logits);
     out.draft = calloc((size_t)out.n_vocab, sizeof *out.draft);
     assert_non_null(out.logits);
     assert_non_null(out.draft);
-    assert_int_equal(rig_state(r, &s, &err), STATUS_OK);
+    struct state *s = rig_state(r);
     for (int i = 0; i < n; i += chunk) {
         int m = n - i < chunk ? n - i : chunk;
         if (rig_eval(r, s, ids + i, m, m, out.logits + (size_t)i * (size_t)out.n_vocab, NULL, &err) !=
@@ -44,7 +43,7 @@ static struct result run(struct rig *r, const int32_t *ids, int n, int chunk)
             fail_msg("%s", err.text);
         assert_int_equal(made, 1);
     }
-    r->model->arch->state_close(s);
+    rig_state_close(s);
     return out;
 }
 

@@ -35,15 +35,9 @@ struct runs {
     float bias[N_LAYERS][16]; /* of the routers */
 };
 
-static void need(int rc, const struct error *err)
-{
-    if (rc != STATUS_OK) fail_msg("%s", err->text);
-}
-
 static void run_one(struct runs *runs, enum way way, const char *path, const int32_t *ids)
 {
     struct rig r;
-    struct state *s;
     struct error err = {0};
     bool cache = way == REFERENCE || way == FAST, pack = way == INT8_ONLY || way == FAST;
     struct trace *t = &runs->trace[way];
@@ -53,14 +47,14 @@ static void run_one(struct runs *runs, enum way way, const char *path, const int
     float *logits = calloc((size_t)N_TOKENS * (size_t)r.model->n_vocab, sizeof *logits);
     assert_non_null(logits);
     trace_init(t, N_LAYERS);
-    need(rig_state(&r, &s, &err), &err);
+    struct state *s = rig_state(&r);
     need(rig_eval(&r, s, ids, N_TOKENS, N_TOKENS, logits, &t->probe, &err), &err);
     trace_add(t, "logits", logits, N_TOKENS, r.model->n_vocab);
     for (int l = 0; l < N_LAYERS; l++)
         if (r.v4->w.layers[l].gate_bias)
             memcpy(runs->bias[l], r.v4->w.layers[l].gate_bias,
                    (size_t)runs->c.n_routed_experts * sizeof(float));
-    r.model->arch->state_close(s);
+    rig_state_close(s);
     rig_close(&r);
     free(logits);
 }

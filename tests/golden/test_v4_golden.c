@@ -80,11 +80,10 @@ static void compare(struct tally *tally, const struct trace *t, const struct ten
 static void run(struct rig *r, struct trace *t, const int32_t *ids, int n, int chunk)
 {
     struct error err = {0};
-    struct state *s;
     int n_vocab = r->model->n_vocab, made;
     float *logits = calloc((size_t)RIG_MAX_STEP * (size_t)n_vocab, sizeof *logits);
     assert_non_null(logits);
-    assert_int_equal(rig_state(r, &s, &err), STATUS_OK);
+    struct state *s = rig_state(r);
     for (int i = 0; i < n; i += chunk) {
         int m = n - i < chunk ? n - i : chunk;
         if (rig_eval(r, s, ids + i, m, m, logits, &t->probe, &err) != STATUS_OK) fail_msg("%s", err.text);
@@ -106,7 +105,7 @@ static void run(struct rig *r, struct trace *t, const int32_t *ids, int n, int c
         trace_add(t, "drafts.ids", as_floats, 1, made);
         trace_add(t, "drafts.logits", logits, made, n_vocab);
     }
-    r->model->arch->state_close(s);
+    rig_state_close(s);
     free(logits);
 }
 

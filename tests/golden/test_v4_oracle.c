@@ -46,11 +46,10 @@ static int draft_token[N_TOKENS], n_drafts;
 static void run(struct rig *r, struct trace *t, const struct way *w, const int32_t *ids)
 {
     struct error err = {0};
-    struct state *s;
     int n_vocab = r->model->n_vocab, made, at = 0;
     float *logits = calloc((size_t)N_TOKENS * (size_t)n_vocab, sizeof *logits);
     assert_non_null(logits);
-    assert_int_equal(rig_state(r, &s, &err), STATUS_OK);
+    struct state *s = rig_state(r);
     n_drafts = 0;
     for (int i = 0; i < w->n_chunks; at += w->chunk[i++]) {
         if (rig_eval(r, s, ids + at, w->chunk[i], w->chunk[i], logits, &t->probe, &err) != STATUS_OK)
@@ -65,7 +64,7 @@ static void run(struct rig *r, struct trace *t, const struct way *w, const int32
         assert_int_equal(made, 1);
     }
     assert_int_equal(at, N_TOKENS);
-    r->model->arch->state_close(s);
+    rig_state_close(s);
     free(logits);
 }
 

@@ -19,11 +19,6 @@
 
 enum { N_VOCAB = 260, BOS = 256, EOS = 257 };
 
-static void need(int rc, const struct error *err)
-{
-    if (rc != STATUS_OK) fail_msg("%s", err->text);
-}
-
 /* A shard of texts, a byte to a token. Which text it is cannot be learnt: what tells them apart is context
  * only. */
 enum { TELLS_APART = 6 };

@@ -10,6 +10,13 @@
 #include "format/gguf_types.h"
 #include "tensor/dtype.h"
 
+void need(int rc, const struct error *err)
+{
+    if (rc == STATUS_OK) return;
+    fprintf(stderr, "%s\n", err->text);
+    abort();
+}
+
 void put_uint(struct buf *b, uint64_t v, int bytes)
 {
     for (int i = 0; i < bytes; i++) buf_putc(b, (char)(v >> 8 * i));
@@ -180,7 +187,8 @@ const char *temp_folder_path(const struct temp_folder *f, const char *name)
 
 void temp_folder_write(const struct temp_folder *f, const char *name, struct str content)
 {
-    unlink(temp_folder_path(f, name)); /* a new file is cheaper: some systems flush one that is written over */
+    unlink(
+        temp_folder_path(f, name)); /* a new file is cheaper: some systems flush one that is written over */
     FILE *out = fopen(temp_folder_path(f, name), "wb");
     CHECK(out);
     CHECK(content.n == 0 || fwrite(content.p, 1, content.n, out) == content.n);

@@ -5,6 +5,10 @@
 
 #include <stdint.h>
 #include "base/buf.h"
+#include "base/error.h"
+
+/* For calls that a test only prepares with: aborts with the sentence unless rc is STATUS_OK. */
+void need(int rc, const struct error *err);
 
 /* Little-endian, `bytes` wide. */
 void put_uint(struct buf *b, uint64_t v, int bytes);

@@ -89,13 +89,6 @@ struct plan {
     int n_specs, n_outputs;
 };
 
-static void need(int rc, const struct error *err)
-{
-    if (rc == STATUS_OK) return;
-    fprintf(stderr, "%s\n", err->text);
-    abort();
-}
-
 /* ---- values ---- */
 
 static uint64_t name_hash(const char *name)

@@ -61,13 +61,6 @@ void v4_test_config(const char *name, struct v4_config *c)
         CHECK(!"a known configuration");
 }
 
-static void need(int rc, const struct error *err)
-{
-    if (rc == STATUS_OK) return;
-    fprintf(stderr, "%s\n", err->text);
-    abort();
-}
-
 void v4_test_write(const struct temp_folder *f, const struct v4_config *c, uint64_t seed)
 {
     struct error err = {0};
@@ -109,9 +102,45 @@ int rig_pack(struct rig *r, struct error *err)
     return weights_pack(r->model, NULL, &r->packed, r->pool, NULL, NULL, err);
 }
 
-int rig_state(struct rig *r, struct state **out, struct error *err)
+struct state *rig_state(struct rig *r)
 {
-    return r->model->arch->state_open(out, r->model, r->n_ctx, err);
+    struct state *s = NULL;
+    struct error err = {0};
+    need(r->model->arch->state_open(&s, r->model, r->n_ctx, &err), &err);
+    return s;
+}
+
+void rig_state_close(struct state *s)
+{
+    s->model->arch->state_close(s);
+}
+
+static int to_buf(void *ctx, const void *data, size_t bytes, struct error *err)
+{
+    struct buf *b = ctx;
+    buf_append(b, data, bytes);
+    return b->failed ? error_set(err, STATUS_NOMEM, "test buffer") : STATUS_OK;
+}
+
+static int from_rest(void *ctx, void *data, size_t bytes, struct error *err)
+{
+    struct str *rest = ctx;
+    if (bytes > rest->n) return error_set(err, STATUS_FORMAT, "ends early");
+    memcpy(data, rest->p, bytes);
+    *rest = (struct str){rest->p + bytes, rest->n - bytes};
+    return STATUS_OK;
+}
+
+void rig_state_save(const struct state *s, struct buf *out)
+{
+    struct error err = {0};
+    buf_clear(out);
+    need(s->model->arch->state_save(s, &(struct state_writer){to_buf, out}, &err), &err);
+}
+
+int rig_state_load(struct state *s, struct str *saved, struct error *err)
+{
+    return s->model->arch->state_load(s, &(struct state_reader){from_rest, saved}, err);
 }
 
 int rig_eval(struct rig *r, struct state *s, const int32_t *ids, int n, int n_logits, float *logits,

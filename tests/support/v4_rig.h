@@ -32,7 +32,14 @@ int rig_open(struct rig *r, const char *path, const struct v4_numerics *n, int n
 /* Packs what can be packed: with v4_fast this is --numerics fast. Before the first step. */
 int rig_pack(struct rig *r, struct error *err);
 void rig_close(struct rig *r); /* accepts a zeroed or half-built one */
-int rig_state(struct rig *r, struct state **out, struct error *err);
+
+struct state *rig_state(struct rig *r); /* aborts when there is no memory; to be closed before its rig */
+void rig_state_close(struct state *s);
+/* The bytes that a saved session has of s, instead of what was in out; and back, where *saved becomes what
+ * was not read. */
+void rig_state_save(const struct state *s, struct buf *out);
+int rig_state_load(struct state *s, struct str *saved, struct error *err);
+
 /* One step of one sequence. probe may be NULL, logits (n_logits, n_vocab). */
 int rig_eval(struct rig *r, struct state *s, const int32_t *ids, int n, int n_logits, float *logits,
              const struct probe *probe, struct error *err);

@@ -331,13 +331,12 @@ static void nonfinite_logits_end_one_request(void **state)
     struct rig r;
     if (rig_open(&r, f.path, &v4_reference, 64, 2, NULL, &err) != STATUS_OK) fail_msg("%s", err.text);
     enum { V = 320 };
-    struct state *sick, *well, *alone;
     float logits[3][V];
     int32_t good[N], bad[N];
     for (int i = 0; i < N; i++) good[i] = 3 * i, bad[i] = i == 2 ? BAD_ID : i;
-    assert_int_equal(rig_state(&r, &sick, &err), STATUS_OK);
-    assert_int_equal(rig_state(&r, &well, &err), STATUS_OK);
-    assert_int_equal(rig_state(&r, &alone, &err), STATUS_OK);
+    struct state *sick = rig_state(&r);
+    struct state *well = rig_state(&r);
+    struct state *alone = rig_state(&r);
     struct run runs[] = {{sick, bad, N, 1, logits[0], NULL}, {well, good, N, 1, logits[1], NULL}};
     struct step step = {.runs = runs,
                         .n_runs = 2,
@@ -350,9 +349,9 @@ static void nonfinite_logits_end_one_request(void **state)
     assert_int_equal(rig_eval(&r, alone, good, N, 1, logits[2], NULL, &err), STATUS_OK);
     for (int i = 0; i < V; i++) assert_true(isnan(logits[0][i]));
     assert_memory_equal(logits[1], logits[2], sizeof logits[1]);
-    r.model->arch->state_close(sick);
-    r.model->arch->state_close(well);
-    r.model->arch->state_close(alone);
+    rig_state_close(sick);
+    rig_state_close(well);
+    rig_state_close(alone);
     rig_close(&r);
     temp_folder_remove(&f);
 }
