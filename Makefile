@@ -69,7 +69,8 @@ check-transformers: ## exports in Hugging Face transformers, with the Python tha
 	@meson test -C build transformers --no-rebuild -v
 
 check-clients: ## SDKs and coding agents against the server; installs them from PyPI and npm
-	@$(setup) packages build test
+	@$(setup) packages build test clients
+	@command -v npm >/dev/null || $(setup) packages bench
 	@$(setup) build plain
 	@mkdir -p build-clients
 	@tools/clients.sh build-clients

@@ -10,7 +10,8 @@ const hello = "Hello, here I am. 🙂 naïve 日本";
 
 const plain = await client.chat.completions.create({model: "m", messages: [{role: "user", content: "hi"}]});
 assert.equal(plain.choices[0].message.content, hello);
-const stream = client.chat.completions.stream({model: "m", messages: ask, tools, stream_options: {include_usage: true}});
+const chat = client.chat.completions.stream ? client.chat.completions : client.beta.chat.completions; // where version 4 has it
+const stream = chat.stream({model: "m", messages: ask, tools, stream_options: {include_usage: true}});
 const final = await stream.finalChatCompletion();
 assert.equal(final.choices[0].finish_reason, "tool_calls");
 assert.deepEqual(JSON.parse(final.choices[0].message.tool_calls[0].function.arguments), {city: "Rome"});

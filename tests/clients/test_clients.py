@@ -3,7 +3,7 @@
 
     test_clients.py FATHOM_SCRIPTED SUPPORT_FOLDER CLIENTS
 
-CLIENTS is what tools/clients.sh installs: venv/ (Python packages) and node/ (npm packages). What is absent is skipped aloud."""
+CLIENTS is where tools/clients.sh puts the packages of tools/clients.txt, by folders. What is absent is skipped aloud."""
 import json
 import os
 import pathlib
@@ -23,7 +23,8 @@ sys.path.insert(0, str(HERE.parent / "support"))
 import scripted_model  # noqa: E402
 
 NODE = CLIENTS / "node"
-PYTHON = CLIENTS / "venv/bin/python"
+PYTHON = CLIENTS / "python/bin/python"
+TABLE = HERE.parents[1] / "tools/clients.txt"
 TIMEOUT = 120
 
 
@@ -85,63 +86,35 @@ def run(command, folder, **env):
     return text
 
 
-def module(name):
-    if not (NODE / "node_modules" / name).exists():
-        raise Skip(f"the npm package {name} is absent; make check-clients installs it")
+def need(there, what):
+    if not there:
+        raise Skip(f"{what} is absent; make check-clients installs it")
 
 
 def program(name):
     path = NODE / "node_modules/.bin" / name
-    if not path.exists():
-        raise Skip(f"the npm program {name} is absent; make check-clients installs it")
+    need(path.exists(), f"the npm program {name}")
     return path
 
 
-def python_client(folder, package, script):
-    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", f"import {package}"], stderr=subprocess.DEVNULL).returncode:
-        raise Skip(f"the Python package {package} is absent; make check-clients installs it")
-    server = Server(folder, [("weather", call("get_weather", city="Rome"))])
-    try:
-        text = run([PYTHON, HERE / script, server.port], folder)
-    finally:
-        server.stop()
-    assert text.strip().endswith("all well"), text[-1500:]
-
-
-def js_client(folder, package, script):
-    module(package)
-    server = Server(folder, [("weather", call("get_weather", city="Rome"))])
-    here = NODE / script  # modules are looked for beside the script
-    shutil.copy(HERE / script, here)
-    try:
-        text = run(["node", here, server.port], folder)
-    finally:
-        server.stop()
-    assert text.strip().endswith("all well"), text[-1500:]
-
-
-def openai_python(folder):
-    python_client(folder, "openai", "openai_client.py")
-
-
-def anthropic_python(folder):
-    python_client(folder, "anthropic", "anthropic_client.py")
-
-
-def litellm_python(folder):
-    python_client(folder, "litellm", "litellm_client.py")
-
-
-def openai_javascript(folder):
-    js_client(folder, "openai", "openai_client.mjs")
-
-
-def anthropic_javascript(folder):
-    js_client(folder, "@anthropic-ai/sdk", "anthropic_client.mjs")
-
-
-def ai_sdk_javascript(folder):
-    js_client(folder, "@ai-sdk/openai-compatible", "ai_client.mjs")
+def sdk(package, script, where):
+    """The case of one package of a folder with a script of this one."""
+    def case(folder):
+        home = CLIENTS / where
+        if script.endswith(".py"):
+            command = [home / "bin/python", HERE / script]
+            need(command[0].exists() and not subprocess.run([command[0], "-c", f"import {package}"], stderr=subprocess.DEVNULL).returncode,
+                 f"the Python package {package} of {where}")
+        else:
+            need((home / "node_modules" / package).exists(), f"the npm package {package} of {where}")
+            command = ["node", shutil.copy(HERE / script, home)]  # modules are looked for beside the script
+        server = Server(folder, [("weather", call("get_weather", city="Rome"))])
+        try:
+            text = run([*command, server.port], folder)
+        finally:
+            server.stop()
+        assert text.strip().endswith("all well"), text[-1500:]
+    return f"{package} in {'Python' if script.endswith('.py') else 'JavaScript'}", where, package, case
 
 
 MARKDOWN = "A list.</think># Title\n\nA **bold** word.\n\n- one\n- two\n  - three\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint main(void) { return 0; } // done\n```\n"
@@ -152,10 +125,9 @@ HOSTILE = ("Evil.</think><img src=x onerror=\"window.pwned=1;alert(1)\"> <script
 
 def web_page(folder):
     """Set FATHOM_PICTURES to a folder to keep the screenshots."""
-    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", "import playwright"], stderr=subprocess.DEVNULL).returncode:
-        raise Skip("the Python package playwright is absent; make check-clients installs it")
-    if not shutil.which("chromium"):
-        raise Skip("chromium is absent; make check-clients installs it")
+    need(PYTHON.exists() and not subprocess.run([PYTHON, "-c", "import playwright"], stderr=subprocess.DEVNULL).returncode,
+         "the Python package playwright")
+    need(shutil.which("chromium"), "chromium")
     server = Server(folder, [("MARKDOWN", MARKDOWN), ("HOSTILE", HOSTILE), ("LONG", "Long.</think>" + "word after word " * 20000)], delay_us=300)
     try:
         pictures = os.environ.get("FATHOM_PICTURES")
@@ -221,12 +193,32 @@ def qwen_code(folder):
         OPENAI_MODEL="local", QWEN_TELEMETRY_ENABLED="0"))
 
 
-def main(cases):
-    print(f"1..{len(cases)}", flush=True)
+CASES = [  # name, folder, package, case
+    sdk("openai", "openai_client.py", "python"),
+    sdk("openai", "openai_client.py", "python-older"),
+    sdk("anthropic", "anthropic_client.py", "python"),
+    sdk("anthropic", "anthropic_client.py", "python-older"),
+    sdk("litellm", "litellm_client.py", "python"),
+    sdk("openai", "openai_client.mjs", "node"),
+    sdk("openai", "openai_client.mjs", "node-older"),
+    sdk("@anthropic-ai/sdk", "anthropic_client.mjs", "node"),
+    sdk("@anthropic-ai/sdk", "anthropic_client.mjs", "node-older"),
+    sdk("@ai-sdk/openai-compatible", "ai_client.mjs", "node"),
+    ("web page by Playwright", "python", "playwright", web_page),
+    ("Claude Code", "node", "@anthropic-ai/claude-code", claude_code),
+    ("Codex", "node", "@openai/codex", codex),
+    ("opencode", "node", "opencode-ai", opencode),
+    ("Qwen Code", "node", "@qwen-code/qwen-code", qwen_code),
+]
+
+
+def main():
+    versions = {tuple(line.split()[:2]): line.split()[2] for line in TABLE.read_text().splitlines() if line and line[0] != "#"}
+    print(f"1..{len(CASES)}", flush=True)
     failed = 0
-    for i, case in enumerate(cases, 1):
+    for i, (name, where, package, case) in enumerate(CASES, 1):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="fathom-clients-"))
-        name = case.__name__.replace("_", " ")
+        name += " " + versions[where, package]
         try:
             case(folder)
             print(f"ok {i} - {name}", flush=True)
@@ -242,5 +234,4 @@ def main(cases):
     sys.exit(failed > 0)
 
 
-main([openai_python, anthropic_python, litellm_python, openai_javascript, anthropic_javascript, ai_sdk_javascript, web_page, claude_code,
-      codex, opencode, qwen_code])
+main()
