@@ -107,37 +107,47 @@ static void on_prompt(void *ctx, int i, const float *logits)
                 engine_model(c->task->served->parts.engine)->n_vocab, c->task->n_top);
 }
 
+/* The prompt of choice c, at `place`, and what goes with it. */
+static bool take_prompt(struct intake *in, const char *place, const struct node *prompt, struct choice *c)
+{
+    const struct tokenizer *t = in->served->parts.tokenizer;
+    struct token_list *ids = &c->job.prompt;
+    if (!read_prompt(in, place, prompt, ids)) return false;
+    if (ids->n == 0) { /* an empty text begins as every text does */
+        int32_t first = tokenizer_bos(t) >= 0 ? tokenizer_bos(t) : tokenizer_eos(t);
+        if (first < 0) return problem_set(in->p, 400, NULL, place, "%s is empty", place);
+        if (!push(in, ids, first)) return false;
+    }
+    return intake_check_length(in, place, ids->n);
+}
+
+static void echo_prompt(struct choice *c)
+{
+    struct completions_own *own = c->task->own;
+    struct buf *text = &own->prompts[c->index];
+    struct detokenizer d;
+    buf_init(text, (size_t)256 << 20);
+    detokenizer_init(&d, c->task->served->parts.tokenizer, false);
+    for (size_t j = 0; j < c->job.prompt.n; j++) detokenizer_push(&d, c->job.prompt.ids[j], text);
+    detokenizer_flush(&d, text);
+    if (c->task->n_top >= 0) c->job.on_prompt = on_prompt;
+}
+
 static bool read_prompts(struct intake *in, struct task *t, const struct node *prompt, int n)
 {
-    struct completions_own *own = t->own;
-    size_t count = n_prompts(prompt);
-    for (size_t i = 0; i < count; i++)
-        for (int k = 0; k < n; k++) {
-            struct choice *c = &t->choices[i * (size_t)n + (size_t)k];
-            struct place at =
-                count > 1 || n_prompts(prompt) != 1 ? place_at("prompt", i) : place_in("", "prompt");
-            const struct node *one =
-                node_type(prompt) == NODE_ARRAY && node_type(node_at(prompt, 0)) != NODE_INT
-                    ? node_at(prompt, i)
-                    : prompt;
-            c->job.options.format = NULL;
-            if (!read_prompt(in, at.text, one, &c->job.prompt)) return false;
-            if (c->job.prompt.n == 0) { /* an empty text begins as every text does */
-                int32_t first = tokenizer_bos(in->served->parts.tokenizer) >= 0
-                                    ? tokenizer_bos(in->served->parts.tokenizer)
-                                    : tokenizer_eos(in->served->parts.tokenizer);
-                if (first < 0) return problem_set(in->p, 400, NULL, at.text, "%s is empty", at.text);
-                if (!push(in, &c->job.prompt, first)) return false;
-            }
-            if (!own->echo) continue;
-            struct buf *text = &own->prompts[c->index];
-            buf_init(text, (size_t)256 << 20);
-            struct detokenizer d;
-            detokenizer_init(&d, in->served->parts.tokenizer, false);
-            for (size_t j = 0; j < c->job.prompt.n; j++) detokenizer_push(&d, c->job.prompt.ids[j], text);
-            detokenizer_flush(&d, text);
-            if (t->n_top >= 0) c->job.on_prompt = on_prompt;
-        }
+    const struct completions_own *own = t->own;
+    bool several = node_type(prompt) == NODE_ARRAY && node_type(node_at(prompt, 0)) != NODE_INT;
+    for (int i = 0; i < t->n_choices; i++) {
+        struct choice *c = &t->choices[i],
+                      *first = &t->choices[i - i % n]; /* of those with the same prompt */
+        size_t at = (size_t)(i / n);
+        struct place place = several ? place_at("prompt", at) : place_in("", "prompt");
+        c->job.options.format = NULL;
+        if (!(c == first ? take_prompt(in, place.text, several ? node_at(prompt, at) : prompt, c)
+                         : intake_add_ids(in, &c->job.prompt, &first->job.prompt)))
+            return false;
+        if (own->echo) echo_prompt(c);
+    }
     return true;
 }
 

@@ -182,7 +182,7 @@ static void on_done(void *ctx, int rc, const struct error *err, const struct cha
 static bool read_input(struct intake *in, const char *place, const struct node *input, struct token_list *ids)
 {
     const struct tokenizer *t = in->served->parts.tokenizer;
-    int n_ctx = scheduler_n_ctx(in->served->scheduler), rc = STATUS_OK;
+    int rc = STATUS_OK;
     struct error err;
     if (node_type(input) == NODE_STRING) {
         if (tokenizer_adds_bos(t)) rc = token_list_push(ids, tokenizer_bos(t), &err);
@@ -199,10 +199,7 @@ static bool read_input(struct intake *in, const char *place, const struct node *
     }
     if (rc != STATUS_OK) return problem_set(in->p, 500, NULL, NULL, "%s", err.text);
     if (ids->n == 0) return problem_set(in->p, 400, NULL, place, "%s is empty", place);
-    if (ids->n > (size_t)n_ctx)
-        return problem_set(in->p, 400, "context_length_exceeded", place,
-                           "%s is too long: %zu tokens > %d maximum", place, ids->n, n_ctx);
-    return true;
+    return intake_check_length(in, place, ids->n);
 }
 
 static bool read_form(struct intake *in, bool *base64)

@@ -353,11 +353,28 @@ bool intake_render_ids(struct intake *in, struct token_list *ids)
     return problem_set(in->p, is_ours ? 500 : 400, NULL, is_ours ? NULL : "messages", "%s", err.text);
 }
 
+bool intake_check_length(struct intake *in, const char *place, size_t n)
+{
+    int n_ctx = scheduler_n_ctx(in->served->scheduler);
+    return n <= (size_t)n_ctx ||
+           problem_set(in->p, 400, "context_length_exceeded", place,
+                       "%s is too long: %zu tokens > %d maximum", place ? place : "prompt", n, n_ctx);
+}
+
+bool intake_add_ids(struct intake *in, struct token_list *ids, const struct token_list *from)
+{
+    struct error err;
+    for (size_t i = 0; i < from->n; i++)
+        if (token_list_push(ids, from->ids[i], &err) != STATUS_OK)
+            return problem_set(in->p, 500, NULL, NULL, "%s", err.text);
+    return true;
+}
+
 bool intake_render(struct intake *in, struct task *t)
 {
     struct token_list ids = {0};
     struct error err = {0};
-    if (!intake_render_ids(in, &ids)) {
+    if (!intake_render_ids(in, &ids) || !intake_check_length(in, NULL, ids.n)) {
         token_list_free(&ids);
         return false;
     }
@@ -369,11 +386,7 @@ bool intake_render(struct intake *in, struct task *t)
         struct job *job = &t->choices[i].job;
         job->options.starts_thinking = starts_thinking;
         job->options.no_calls = in->n_tools == 0;
-        for (size_t k = 0; k < ids.n; k++)
-            if (token_list_push(&job->prompt, ids.ids[k], &err) != STATUS_OK) {
-                problem_set(in->p, 500, NULL, NULL, "%s", err.text);
-                break;
-            }
+        if (!intake_add_ids(in, &job->prompt, &ids)) break;
     }
     token_list_free(&ids);
     if (in->must_call && !in->p->status &&

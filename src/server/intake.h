@@ -67,6 +67,11 @@ bool intake_format(struct intake *in, const struct node *format, const char *pla
 bool intake_form_members(struct intake *in);
 /* The answers of t follow the form that was read, if there was one. */
 bool intake_give_form(struct intake *in, struct task *t);
+/* The prompt of n tokens fits into the context; before it is copied for each choice. place: the member that
+ * holds it, NULL: all of the request. */
+bool intake_check_length(struct intake *in, const char *place, size_t n);
+/* Appends all of `from`. */
+bool intake_add_ids(struct intake *in, struct token_list *ids, const struct token_list *from);
 /* Renders the conversation into each choice of t and sets what follows from it. */
 bool intake_render(struct intake *in, struct task *t);
 /* The same into a list alone. */

@@ -79,7 +79,8 @@ static const char *canonical(const char *path, char *space, size_t size)
     return space;
 }
 
-static const struct route *find_route(struct exchange *x, struct problem *p)
+/* NULL with p set. *family: of the path's API, in whose shape errors are told. */
+static const struct route *find_route(struct exchange *x, enum api_family *family, struct problem *p)
 {
     char space[256];
     const char *path = exchange_path(x), *method = exchange_method(x);
@@ -95,6 +96,7 @@ static const struct route *find_route(struct exchange *x, struct problem *p)
         if (strcmp(path, f->path) == 0) name = "/";
     for (int i = 0; i < N_ROUTES; i++) {
         if (!matches(routes[i].path, name)) continue;
+        *family = routes[i].family;
         if (strcmp(method, routes[i].method) == 0) return &routes[i];
         if (n < sizeof methods)
             n += (size_t)snprintf(methods + n, sizeof methods - n, "%s%s", n ? ", " : "", routes[i].method);
@@ -168,15 +170,15 @@ static bool on_headers(void *ctx, struct exchange *x)
     struct server *s = ctx;
     struct problem p = {0}, unknown = {0};
     uint64_t owner = 0;
+    enum api_family family = FAMILY_OPENAI;
     atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
-    const struct route *r = find_route(x, &unknown);
+    const struct route *r = find_route(x, &family, &unknown);
     bool ok = check_guard(s, x, !r || !(r->flags & ROUTE_OPEN), &owner, &p); /* before what exists is told */
     if (p.status == 401) slow_down(s, x, &p);
     if (ok && !r) ok = false, p = unknown;
     if (ok) ok = check_length(x, &p);
     if (ok && !(r->flags & ROUTE_OPEN) && atomic_load_explicit(&s->draining, memory_order_relaxed))
         ok = problem_set(&p, 503, NULL, NULL, "the server is shutting down");
-    enum api_family family = r ? r->family : FAMILY_OPENAI;
     if (exchange_header(x, "anthropic-version", NULL)) family = FAMILY_ANTHROPIC;
     if (!ok) {
         atomic_fetch_add_explicit(&s->n_refused, 1, memory_order_relaxed);

@@ -175,14 +175,6 @@ static int submit_next(struct task *t, struct error *err)
 bool task_submit(struct task *t, struct problem *p)
 {
     struct error err = {0};
-    for (int i = 0; i < t->n_choices; i++)
-        if (t->choices[i].job.prompt.n > (size_t)scheduler_n_ctx(t->served->scheduler)) {
-            problem_set(p, 400, "context_length_exceeded", NULL,
-                        "prompt is too long: %zu tokens > %d maximum", t->choices[i].job.prompt.n,
-                        scheduler_n_ctx(t->served->scheduler));
-            task_close(t);
-            return false;
-        }
     int rc = submit_next(t, &err);
     if (rc != STATUS_OK) {
         if (rc == STATUS_NOMEM)

@@ -1,4 +1,5 @@
 """`fathom serve` as a process of the tests, and its streams."""
+import atexit
 import http.client
 import json
 import os
@@ -20,6 +21,7 @@ class Server:
     def __init__(self, *args, model=GGUF, env=None, program=None):
         self.process = subprocess.Popen([*EMULATOR, program or FATHOM, "serve", *(["-m", model] if model else []), "--port", "0", *map(str, args)],
                                         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
+        atexit.register(self.process.kill)  # of a case that failed
         self.log = []
         self.port = None
         threading.Thread(target=self.read, daemon=True).start()

@@ -4,7 +4,9 @@
     test_serve_faults.py FATHOM TINY_MODELS [EMULATOR...]"""
 import hashlib
 import json
+import pathlib
 import random
+import re
 import resource
 import signal
 import socket
@@ -40,6 +42,11 @@ def health_times(s, n):
         assert s.request("GET", "/health")[0] == 200
         times.append(time.monotonic() - start)
     return sorted(times)
+
+
+def peak_memory(s):
+    """Bytes that the process held at most."""
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{s.process.pid}/status").read_text(), re.M)[1]) * 1024
 
 
 def slow_clients_hold_up_nobody(folder):
@@ -106,6 +113,19 @@ def clients_that_leave_end_their_work(folder):
     s.wait_metric("jobs_running", 0, 10)
     s.wait_metric("jobs_waiting", 0, 10)
     assert s.post("/v1/chat/completions", body)["choices"][0]["message"] == alone
+    s.stop()
+
+
+def many_answers_of_a_prompt_that_is_too_long(folder):
+    """It is measured before it is copied for each of them."""
+    s = Server("-t", 1, "--no-store")
+    prompt = "x y " * 300000
+    for path, body in (("/v1/chat/completions", {"messages": [{"role": "user", "content": prompt}]}), ("/v1/completions", {"prompt": prompt, "echo": True})):
+        s.post(path, {**body, "n": 1}, code=400)
+        before = peak_memory(s)
+        error = s.post(path, {**body, "n": 128}, code=400)["error"]
+        assert error["code"] == "context_length_exceeded" and "1200" in error["message"], error
+        assert SLOW or peak_memory(s) < before + 64e6, (before, peak_memory(s))
     s.stop()
 
 
@@ -178,5 +198,5 @@ def a_full_disk_costs_only_time(folder):
     assert not list(keep.iterdir()), list(keep.iterdir())
 
 
-main([slow_clients_hold_up_nobody, more_connections_than_there_is_room_for, clients_that_leave_end_their_work, a_queue_is_fair_among_keys,
-      a_killed_server_leaves_nothing_wrong, a_full_disk_costs_only_time])
+main([slow_clients_hold_up_nobody, more_connections_than_there_is_room_for, clients_that_leave_end_their_work, many_answers_of_a_prompt_that_is_too_long,
+      a_queue_is_fair_among_keys, a_killed_server_leaves_nothing_wrong, a_full_disk_costs_only_time])
