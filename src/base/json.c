@@ -1,4 +1,5 @@
-/* JSON reader and writer. The grammar's state is (depth, in_object, after_value, after_key); see json_next. */
+/* JSON reader and writer. The grammar's state is (depth, in_object, after_value, after_key); see json_next.
+ */
 #include "base/json.h"
 
 #include <errno.h>
@@ -65,10 +66,12 @@ static bool read_unicode_escape(struct json_reader *r)
     if (hi < 0) return fail(r, "\\u needs four hexadecimal digits"), false;
     uint32_t cp = (uint32_t)hi;
     r->at += 4;
-    if (cp >= 0xDC00 && cp < 0xE000) return fail(r, "second half of a surrogate pair without the first"), false;
+    if (cp >= 0xDC00 && cp < 0xE000)
+        return fail(r, "second half of a surrogate pair without the first"), false;
     if (cp >= 0xD800 && cp < 0xDC00) {
         int lo = t.n - r->at >= 6 && t.p[r->at] == '\\' && t.p[r->at + 1] == 'u' ? hex4(t.p + r->at + 2) : -1;
-        if (lo < 0xDC00 || lo >= 0xE000) return fail(r, "first half of a surrogate pair without the second"), false;
+        if (lo < 0xDC00 || lo >= 0xE000)
+            return fail(r, "first half of a surrogate pair without the second"), false;
         cp = 0x10000 + ((cp - 0xD800) << 10) + ((uint32_t)lo - 0xDC00);
         r->at += 6;
     }
@@ -103,9 +106,12 @@ static bool read_string(struct json_reader *r)
         c = r->at < t.n ? t.p[r->at++] : 0;
         static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
         const char *hit = c ? strchr(from, c) : NULL;
-        if (hit) buf_putc(&r->scratch, to[hit - from]);
-        else if (c != 'u') return fail_at(r, r->at - 1, "unknown escape in a string"), false;
-        else if (!read_unicode_escape(r)) return false;
+        if (hit)
+            buf_putc(&r->scratch, to[hit - from]);
+        else if (c != 'u')
+            return fail_at(r, r->at - 1, "unknown escape in a string"), false;
+        else if (!read_unicode_escape(r))
+            return false;
     }
     if (r->scratch.failed) return fail(r, "out of memory"), false;
     r->str = buf_view(&r->scratch);
@@ -280,7 +286,8 @@ void json_writer_init(struct json_writer *w, struct buf *out)
 
 static void before_value(struct json_writer *w)
 {
-    if (w->after_key) w->after_key = false;
+    if (w->after_key)
+        w->after_key = false;
     else if (w->depth > 0) {
         if (w->has_item[w->depth - 1]) buf_putc(w->out, ',');
         w->has_item[w->depth - 1] = 1;
@@ -313,15 +320,19 @@ void json_escape(struct buf *out, struct str s)
 {
     for (size_t i = 0; i < s.n;) {
         size_t run = i;
-        while (i < s.n && (uint8_t)s.p[i] >= 0x20 && (uint8_t)s.p[i] < 0x80 && s.p[i] != '"' && s.p[i] != '\\') i++;
+        while (i < s.n && (uint8_t)s.p[i] >= 0x20 && (uint8_t)s.p[i] < 0x80 && s.p[i] != '"' &&
+               s.p[i] != '\\')
+            i++;
         buf_append(out, s.p + run, i - run);
         if (i == s.n) break;
         uint8_t c = (uint8_t)s.p[i];
         if (c >= 0x80) {
             uint32_t cp;
             int len = utf8_decode(s.p + i, s.n - i, &cp);
-            if (len > 0) buf_append(out, s.p + i, (size_t)len);
-            else buf_puts(out, "\xEF\xBF\xBD");
+            if (len > 0)
+                buf_append(out, s.p + i, (size_t)len);
+            else
+                buf_puts(out, "\xEF\xBF\xBD");
             i += (size_t)(len > 0 ? len : -len);
             continue;
         }
@@ -354,8 +365,22 @@ void json_int(struct json_writer *w, int64_t v)
 void json_double(struct json_writer *w, double v, int digits_after_point)
 {
     before_value(w);
-    if (isfinite(v)) buf_printf(w->out, "%.*f", digits_after_point, v);
-    else buf_puts(w->out, "null");
+    if (isfinite(v))
+        buf_printf(w->out, "%.*f", digits_after_point, v);
+    else
+        buf_puts(w->out, "null");
+}
+
+void json_real(struct json_writer *w, double v)
+{
+    char text[32];
+    before_value(w);
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) break;
+    }
+    buf_puts(w->out, isfinite(v) ? text : "null");
+    if (isfinite(v) && !strpbrk(text, ".e")) buf_puts(w->out, ".0");
 }
 
 void json_bool(struct json_writer *w, bool v)

@@ -1,7 +1,7 @@
 /* JSON (RFC 8259): a pull reader for trusted-by-nobody files and a writer.
  *
- * The reader is strict: well-formed UTF-8, no duplicate tolerance of its own (the caller decides), no trailing text, at
- * most JSON_MAX_DEPTH levels, no recursion. Usage:
+ * The reader is strict: well-formed UTF-8, no duplicate tolerance of its own (the caller decides), no
+ * trailing text, at most JSON_MAX_DEPTH levels, no recursion. Usage:
  *
  *     json_reader_init(&r, text);
  *     if (json_next(&r) != JSON_OBJECT) ...
@@ -38,15 +38,16 @@ enum json_event {
 
 struct json_reader {
     struct str text;
-    size_t at;              /* next unread byte */
-    enum json_event event;  /* what the last call returned */
-    struct str str;         /* JSON_KEY, JSON_STRING: decoded content; JSON_NUMBER: its spelling. Valid until the next call */
-    const char *message;    /* JSON_ERROR: what is wrong */
-    size_t error_at;        /* JSON_ERROR: byte offset */
+    size_t at;             /* next unread byte */
+    enum json_event event; /* what the last call returned */
+    struct str str; /* JSON_KEY, JSON_STRING: decoded content; JSON_NUMBER: its spelling. Valid until the next
+                       call */
+    const char *message; /* JSON_ERROR: what is wrong */
+    size_t error_at;     /* JSON_ERROR: byte offset */
     int depth;
     uint8_t in_object[JSON_MAX_DEPTH]; /* 1 object, 0 array */
     bool after_value, after_key;
-    struct buf scratch;     /* strings that contain escapes */
+    struct buf scratch; /* strings that contain escapes */
 };
 
 void json_reader_init(struct json_reader *r, struct str text);
@@ -77,6 +78,8 @@ void json_key(struct json_writer *w, const char *key);
 void json_str(struct json_writer *w, struct str s); /* ill-formed UTF-8 becomes U+FFFD */
 void json_int(struct json_writer *w, int64_t v);
 void json_double(struct json_writer *w, double v, int digits); /* non-finite becomes null */
+void json_real(struct json_writer *w,
+               double v); /* the same in the fewest digits that read back as v, never as an integer */
 void json_bool(struct json_writer *w, bool v);
 void json_null(struct json_writer *w);
 void json_value_raw(struct json_writer *w, struct str text); /* already JSON */

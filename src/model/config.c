@@ -68,6 +68,18 @@ int config_read(void *out, const struct config_row *rows, int n_rows, const stru
     return STATUS_OK;
 }
 
+struct value config_value(const void *in, const struct config_row *row)
+{
+    const void *field = (const char *)in + row->field;
+    double x = row->type == CONFIG_REAL ? *(const double *)field : *(const int *)field;
+    if (row->min == row->max) x = row->min;
+    switch (row->type) {
+    case CONFIG_INT: return (struct value){.type = VALUE_INT, .integer = (int64_t)x};
+    case CONFIG_BOOL: return (struct value){.type = VALUE_BOOL, .boolean = x != 0};
+    default: return (struct value){.type = VALUE_FLOAT, .real = x};
+    }
+}
+
 int config_expect(const struct checkpoint *c, const char *arch, const char *gguf, const char *hf,
                   const char *const *allowed, struct error *err)
 {

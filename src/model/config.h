@@ -37,6 +37,9 @@ enum {
 int config_read(void *out, const struct config_row *rows, int n_rows, const struct checkpoint *c,
                 const char *arch, struct error *err);
 
+/* The inverse for writers: the row's field in the struct at `in`; of a row with one legal value, that one. */
+struct value config_value(const void *in, const struct config_row *row);
+
 /* The value of "ARCH.gguf" or of hf; NULL when absent, null, or unknown to this container (key NULL). */
 const struct value *config_find(const struct checkpoint *c, const char *arch, const char *gguf,
                                 const char *hf);

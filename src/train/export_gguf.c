@@ -96,80 +96,42 @@ static int visit(void *ctx, const struct v4_tensor_spec *t, struct error *err)
 
 /* ---- metadata ---- */
 
-static int put_list(struct gguf_writer *w, const char *key, enum gguf_type type, const struct value *v,
-                    struct error *err)
+static int put_key(struct gguf_writer *w, const char *key, const struct value *v, struct error *err)
 {
-    return gguf_metadata(w, str_from(key), type, v, err);
+    char full[128];
+    enum value_type type = v->type == VALUE_ARRAY ? v->item_type : v->type;
+    snprintf(full, sizeof full, "deepseek4.%s", key);
+    return gguf_metadata(w, str_from(full),
+                         type == VALUE_BOOL    ? GGUF_BOOL
+                         : type == VALUE_FLOAT ? GGUF_F32
+                         : type == v->type     ? GGUF_U32
+                                               : GGUF_I32, /* lists of integers */
+                         v, err);
 }
 
 static int put_model(struct gguf_writer *w, const struct v4_config *c, struct error *err)
 {
-    const struct {
-        const char *key;
-        int value;
-    } ints[] = {
-        {"deepseek4.block_count", c->n_layers},
-        {"deepseek4.context_length", c->max_position},
-        {"deepseek4.embedding_length", c->dim},
-        {"deepseek4.vocab_size", c->n_vocab},
-        {"deepseek4.attention.head_count", c->n_heads},
-        {"deepseek4.attention.head_count_kv", 1},
-        {"deepseek4.attention.key_length", c->head_dim},
-        {"deepseek4.attention.value_length", c->head_dim},
-        {"deepseek4.attention.q_lora_rank", c->q_lora_rank},
-        {"deepseek4.attention.output_lora_rank", c->o_lora_rank},
-        {"deepseek4.attention.output_group_count", c->o_groups},
-        {"deepseek4.attention.sliding_window", c->window_size},
-        {"deepseek4.attention.indexer.head_count", c->index_n_heads},
-        {"deepseek4.attention.indexer.key_length", c->index_head_dim},
-        {"deepseek4.attention.indexer.top_k", c->index_topk},
-        {"deepseek4.rope.dimension_count", c->rope_head_dim},
-        {"deepseek4.rope.scaling.original_context_length", c->original_seq_len},
-        {"deepseek4.expert_count", c->n_routed_experts},
-        {"deepseek4.expert_used_count", c->n_activated_experts},
-        {"deepseek4.expert_shared_count", 1},
-        {"deepseek4.expert_feed_forward_length", c->moe_inter_dim},
-        {"deepseek4.expert_gating_func", 4}, /* sqrt(softplus) */
-        {"deepseek4.expert_group_count", 0},
-        {"deepseek4.hash_layer_count", c->n_hash_layers},
-        {"deepseek4.hyper_connection.count", V4_HC_MULT},
-        {"deepseek4.hyper_connection.sinkhorn_iterations", c->hc_sinkhorn_iters},
-        {"deepseek4.nextn_predict_layers", 0},
-    };
-    const struct {
-        const char *key;
-        double value;
-    } reals[] = {
-        {"deepseek4.attention.layer_norm_rms_epsilon", c->norm_eps},
-        {"deepseek4.attention.compress_rope_freq_base", c->compress_rope_theta},
-        {"deepseek4.rope.freq_base", c->rope_theta},
-        {"deepseek4.rope.scaling.factor", c->rope_factor},
-        {"deepseek4.rope.scaling.yarn_beta_fast", c->beta_fast},
-        {"deepseek4.rope.scaling.yarn_beta_slow", c->beta_slow},
-        {"deepseek4.expert_weights_scale", c->route_scale},
-        {"deepseek4.hyper_connection.epsilon", c->hc_eps},
-    };
     int64_t ratios[V4_MAX_LAYERS];
     double clamps[V4_MAX_LAYERS];
     for (int i = 0; i < c->n_layers; i++) ratios[i] = c->compress_ratio[i], clamps[i] = c->swiglu_limit;
-    struct value yes = {.type = VALUE_BOOL, .boolean = true},
-                 ratio = {.type = VALUE_ARRAY,
-                          .item_type = VALUE_INT,
-                          .n_items = (uint64_t)c->n_layers,
-                          .integers = ratios},
-                 clamp = {.type = VALUE_ARRAY,
-                          .item_type = VALUE_FLOAT,
-                          .n_items = (uint64_t)c->n_layers,
-                          .reals = clamps};
+    uint64_t n = (uint64_t)c->n_layers;
+    const struct v4_field more[] = {
+        {"attention.value_length", NULL, {.type = VALUE_INT, .integer = c->head_dim}},
+        {"expert_group_count", NULL, {.type = VALUE_INT}},
+        {"attention.compress_ratios",
+         NULL,
+         {.type = VALUE_ARRAY, .item_type = VALUE_INT, .n_items = n, .integers = ratios}},
+        {"swiglu_clamp_exp",
+         NULL,
+         {.type = VALUE_ARRAY, .item_type = VALUE_FLOAT, .n_items = n, .reals = clamps}},
+    };
+    struct v4_field f;
     int rc = gguf_string(w, "general.architecture", "deepseek4", err);
     if (rc == STATUS_OK) rc = gguf_string(w, "deepseek4.rope.scaling.type", "yarn", err);
-    for (size_t i = 0; i < sizeof ints / sizeof *ints && rc == STATUS_OK; i++)
-        rc = gguf_int(w, ints[i].key, GGUF_U32, ints[i].value, err);
-    for (size_t i = 0; i < sizeof reals / sizeof *reals && rc == STATUS_OK; i++)
-        rc = gguf_float(w, reals[i].key, GGUF_F32, reals[i].value, err);
-    if (rc == STATUS_OK) rc = put_list(w, "deepseek4.expert_weights_norm", GGUF_BOOL, &yes, err);
-    if (rc == STATUS_OK) rc = put_list(w, "deepseek4.attention.compress_ratios", GGUF_I32, &ratio, err);
-    if (rc == STATUS_OK) rc = put_list(w, "deepseek4.swiglu_clamp_exp", GGUF_F32, &clamp, err);
+    for (int i = 0; rc == STATUS_OK && v4_config_field(&f, c, i); i++)
+        if (f.gguf) rc = put_key(w, f.gguf, &f.value, err);
+    for (size_t i = 0; i < sizeof more / sizeof *more && rc == STATUS_OK; i++)
+        rc = put_key(w, more[i].gguf, &more[i].value, err);
     return rc;
 }
 
@@ -302,9 +264,9 @@ static int put_lists(struct gguf_writer *w, const struct vocabulary *v, struct e
                            .strings = v->merge};
     int rc = gguf_string(w, "tokenizer.ggml.model", "gpt2", err);
     if (rc == STATUS_OK) rc = gguf_string(w, "tokenizer.ggml.pre", "joyai-llm", err);
-    if (rc == STATUS_OK) rc = put_list(w, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, err);
-    if (rc == STATUS_OK) rc = put_list(w, "tokenizer.ggml.token_type", GGUF_I32, &types, err);
-    if (rc == STATUS_OK) rc = put_list(w, "tokenizer.ggml.merges", GGUF_STRING, &merges, err);
+    if (rc == STATUS_OK) rc = gguf_metadata(w, STR("tokenizer.ggml.tokens"), GGUF_STRING, &tokens, err);
+    if (rc == STATUS_OK) rc = gguf_metadata(w, STR("tokenizer.ggml.token_type"), GGUF_I32, &types, err);
+    if (rc == STATUS_OK) rc = gguf_metadata(w, STR("tokenizer.ggml.merges"), GGUF_STRING, &merges, err);
     if (rc == STATUS_OK) rc = gguf_int(w, "tokenizer.ggml.bos_token_id", GGUF_U32, 0, err);
     if (rc == STATUS_OK) rc = gguf_int(w, "tokenizer.ggml.eos_token_id", GGUF_U32, 1, err);
     return rc;

@@ -40,21 +40,21 @@ static void put_rope(struct json_writer *w, const struct v4_config *c)
     json_key(w, "rope_parameters"), json_open(w, '{');
     json_key(w, "main"), json_open(w, '{');
     json_key(w, "rope_type"), json_str(w, STR("default"));
-    json_key(w, "rope_theta"), json_double(w, c->rope_theta, 17);
-    json_key(w, "partial_rotary_factor"), json_double(w, part, 17);
+    json_key(w, "rope_theta"), json_real(w, c->rope_theta);
+    json_key(w, "partial_rotary_factor"), json_real(w, part);
     json_close(w, '}');
     json_key(w, "compress"), json_open(w, '{');
     json_key(w, "rope_type"), json_str(w, STR("yarn"));
-    json_key(w, "rope_theta"), json_double(w, c->compress_rope_theta, 17);
-    json_key(w, "partial_rotary_factor"), json_double(w, part, 17);
-    json_key(w, "factor"), json_double(w, c->rope_factor, 17);
-    json_key(w, "beta_fast"), json_double(w, c->beta_fast, 17);
-    json_key(w, "beta_slow"), json_double(w, c->beta_slow, 17);
-    json_key(w, "attention_factor"), json_double(w, 1, 17); /* V4 scales no scores by it */
+    json_key(w, "rope_theta"), json_real(w, c->compress_rope_theta);
+    json_key(w, "partial_rotary_factor"), json_real(w, part);
+    json_key(w, "factor"), json_real(w, c->rope_factor);
+    json_key(w, "beta_fast"), json_real(w, c->beta_fast);
+    json_key(w, "beta_slow"), json_real(w, c->beta_slow);
+    json_key(w, "attention_factor"), json_real(w, 1); /* V4 scales no scores by it */
     json_key(w, "original_max_position_embeddings"), json_int(w, c->original_seq_len);
     json_close(w, '}');
     json_close(w, '}');
-    json_key(w, "partial_rotary_factor"), json_double(w, part, 17);
+    json_key(w, "partial_rotary_factor"), json_real(w, part);
 }
 
 static void put_layers(struct json_writer *w, const struct v4_config *c, int rate)
@@ -76,66 +76,16 @@ static void put_layers(struct json_writer *w, const struct v4_config *c, int rat
 
 static void put_config(struct buf *out, const struct v4_config *c, int rate)
 {
-    const struct {
-        const char *key;
-        int value;
-    } ints[] = {
-        {"vocab_size", c->n_vocab},
-        {"hidden_size", c->dim},
-        {"num_hidden_layers", c->n_layers},
-        {"num_attention_heads", c->n_heads},
-        {"num_key_value_heads", 1},
-        {"head_dim", c->head_dim},
-        {"qk_rope_head_dim", c->rope_head_dim},
-        {"q_lora_rank", c->q_lora_rank},
-        {"o_groups", c->o_groups},
-        {"o_lora_rank", c->o_lora_rank},
-        {"sliding_window", c->window_size},
-        {"index_n_heads", c->index_n_heads},
-        {"index_head_dim", c->index_head_dim},
-        {"index_topk", c->index_topk},
-        {"moe_intermediate_size", c->moe_inter_dim},
-        {"n_routed_experts", c->n_routed_experts},
-        {"n_shared_experts", 1},
-        {"num_experts_per_tok", c->n_activated_experts},
-        {"hc_mult", V4_HC_MULT},
-        {"hc_sinkhorn_iters", c->hc_sinkhorn_iters},
-        {"max_position_embeddings", c->max_position},
-        {"num_nextn_predict_layers", 0},
-        {"bos_token_id", 0},
-        {"eos_token_id", 1},
-    };
-    const struct {
-        const char *key;
-        double value;
-    } reals[] = {
-        {"routed_scaling_factor", c->route_scale},
-        {"swiglu_limit", c->swiglu_limit},
-        {"hc_eps", c->hc_eps},
-        {"rms_norm_eps", c->norm_eps},
-        {"rope_theta", c->rope_theta},
-        {"compress_rope_theta", c->compress_rope_theta},
-    };
-    const struct {
-        const char *key, *value;
-    } words[] = {{"model_type", "deepseek_v4"},
-                 {"dtype", "float32"},
-                 {"hidden_act", "silu"},
-                 {"scoring_func", "sqrtsoftplus"}};
     struct json_writer w;
     json_writer_init(&w, out);
     json_open(&w, '{');
     json_key(&w, "architectures"), json_open(&w, '[');
     json_str(&w, STR("DeepseekV4ForCausalLM"));
     json_close(&w, ']');
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        json_key(&w, words[i].key), json_str(&w, str_from(words[i].value));
-    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
-        json_key(&w, ints[i].key), json_int(&w, ints[i].value);
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
-        json_key(&w, reals[i].key), json_double(&w, reals[i].value, 17);
-    json_key(&w, "norm_topk_prob"), json_bool(&w, true);
-    json_key(&w, "tie_word_embeddings"), json_bool(&w, false);
+    json_key(&w, "model_type"), json_str(&w, STR("deepseek_v4"));
+    json_key(&w, "dtype"), json_str(&w, STR("float32"));
+    json_key(&w, "hidden_act"), json_str(&w, STR("silu"));
+    v4_config_put_fields(&w, c);
     put_layers(&w, c, rate);
     put_rope(&w, c);
     json_close(&w, '}');

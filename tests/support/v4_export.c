@@ -424,6 +424,7 @@ void v4_export_transformers(const struct temp_folder *f, const struct v4_export 
 
 /* ---- GGUF ---- */
 
+/* Keys are spelled out, not taken from the reader's table, so that a wrong one there shows. */
 static void put_keys(struct gguf_writer *w, const struct v4_export *x)
 {
     const struct v4_config *c = x->c;

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,8 +25,22 @@ __extension__ typedef unsigned __int128 u128;
 static void checked_arithmetic_agrees_with_128_bit(void **state)
 {
     (void)state;
-    const uint64_t v[] = {0,         1,         2,        3,        31,         32,        1u << 20, (1ull << 31) - 1,
-                          1ull << 31, 1ull << 32, UINT32_MAX, 1ull << 62, INT64_MAX, 1ull << 63, UINT64_MAX - 1, UINT64_MAX};
+    const uint64_t v[] = {0,
+                          1,
+                          2,
+                          3,
+                          31,
+                          32,
+                          1u << 20,
+                          (1ull << 31) - 1,
+                          1ull << 31,
+                          1ull << 32,
+                          UINT32_MAX,
+                          1ull << 62,
+                          INT64_MAX,
+                          1ull << 63,
+                          UINT64_MAX - 1,
+                          UINT64_MAX};
     enum { N = sizeof v / sizeof *v };
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
@@ -40,8 +56,7 @@ static void checked_arithmetic_agrees_with_128_bit(void **state)
                 assert_int_equal(ck_align(v[i], v[j], &out), up <= UINT64_MAX);
                 if (up <= UINT64_MAX) assert_true(out == (uint64_t)up);
             }
-            for (int k = 0; k < N; k++)
-                assert_int_equal(ck_inside(v[i], v[j], v[k]), sum <= v[k]);
+            for (int k = 0; k < N; k++) assert_int_equal(ck_inside(v[i], v[j], v[k]), sum <= v[k]);
         }
 }
 
@@ -90,7 +105,11 @@ static const char *echo(const char *text, struct buf *out)
     json_reader_init(&r, str_from(text));
     json_writer_init(&w, out);
     for (bool more = true; more;) switch (json_next(&r)) {
-        case JSON_ERROR: buf_clear(out); buf_printf(out, "%zu: %s", r.error_at, r.message); more = false; break;
+        case JSON_ERROR:
+            buf_clear(out);
+            buf_printf(out, "%zu: %s", r.error_at, r.message);
+            more = false;
+            break;
         case JSON_END: more = false; break;
         case JSON_NULL: json_null(&w); break;
         case JSON_TRUE: json_bool(&w, true); break;
@@ -124,7 +143,8 @@ static void json_reads_and_writes(void **state)
         {"[[[]],[{}]]", "[[[]],[{}]]"},
         {"7", "7"},
     };
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_string_equal(echo(good[i][0], &out), good[i][1]);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_string_equal(echo(good[i][0], &out), good[i][1]);
     static const char *const bad[][2] = {
         {"", "0: unexpected end of text"},
         {"[1,]", "3: malformed number"},
@@ -142,11 +162,28 @@ static void json_reads_and_writes(void **state)
         {"[", "1: unexpected end of text"},
         {"]", "0: malformed number"},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_string_equal(echo(bad[i][0], &out), bad[i][1]);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_string_equal(echo(bad[i][0], &out), bad[i][1]);
     char deep[JSON_MAX_DEPTH + 2];
     memset(deep, '[', sizeof deep - 1);
     deep[sizeof deep - 1] = 0;
     assert_string_equal(echo(deep, &out), "128: nested too deeply");
+    buf_free(&out);
+}
+
+static void json_reals_are_short_and_exact(void **state)
+{
+    (void)state;
+    static const double values[] = {1, -160000, 0.1, 1e-6, 1.5, 0.1 + 0.2, 1e300, 0x1p-1074, 3, (double)NAN};
+    struct buf out;
+    struct json_writer w;
+    buf_init(&out, 1000);
+    json_writer_init(&w, &out);
+    json_open(&w, '[');
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) json_real(&w, values[i]);
+    json_close(&w, ']');
+    assert_string_equal(buf_cstr(&out), "[1.0,-160000.0,0.1,1e-06,1.5,0.30000000000000004,1e+300,"
+                                        "4.94065645841247e-324,3.0,null]");
     buf_free(&out);
 }
 
@@ -188,8 +225,9 @@ static void utf8_round_trips_and_refuses(void **state)
     static const struct {
         const char *bytes;
         int n, result;
-    } bad[] = {{"\x80", 1, -1},         {"\xC0\xAF", 2, -1},     {"\xE0\x80\x80", 3, -1}, {"\xED\xA0\x80", 3, -1},
-               {"\xF4\x90\x80\x80", 4, -1}, {"\xE2\x82", 2, -2}, {"\xF0\x9F\x98", 3, -3}, {"\xE2\x82x", 3, -2}};
+    } bad[] = {{"\x80", 1, -1},         {"\xC0\xAF", 2, -1},         {"\xE0\x80\x80", 3, -1},
+               {"\xED\xA0\x80", 3, -1}, {"\xF4\x90\x80\x80", 4, -1}, {"\xE2\x82", 2, -2},
+               {"\xF0\x9F\x98", 3, -3}, {"\xE2\x82x", 3, -2}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint32_t cp;
         assert_int_equal(utf8_decode(bad[i].bytes, (size_t)bad[i].n, &cp), bad[i].result);
@@ -281,6 +319,7 @@ int main(void)
         cmocka_unit_test(buf_stops_at_its_maximum),
         cmocka_unit_test(arena_is_aligned_and_bounded),
         cmocka_unit_test(json_reads_and_writes),
+        cmocka_unit_test(json_reals_are_short_and_exact),
         cmocka_unit_test(json_skips_whole_values),
         cmocka_unit_test(utf8_round_trips_and_refuses),
         cmocka_unit_test(pool_covers_every_item_once),

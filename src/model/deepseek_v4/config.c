@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include "model/config.h"
 
 #define ARCH "deepseek4"
@@ -270,4 +271,67 @@ int v4_config_read(struct v4_config *c, const struct checkpoint *ckpt, struct er
     if (rc == STATUS_OK && hf) rc = read_dspark_targets(c, ckpt, err);
     if (rc == STATUS_OK) rc = check_shape(c, checkpoint_path(ckpt), err);
     return rc;
+}
+
+/* ---- writing ---- */
+
+bool v4_config_field(struct v4_field *out, const struct v4_config *c, int i)
+{
+    if (i >= N_ROWS(rows) + N_ROWS(rope_rows)) return false;
+    const struct config_row *row = i < N_ROWS(rows) ? &rows[i] : &rope_rows[i - N_ROWS(rows)];
+    *out = (struct v4_field){row->gguf, row->hf, config_value(c, row)};
+    return true;
+}
+
+static void put_value(struct json_writer *w, const char *key, const struct value *v)
+{
+    json_key(w, key);
+    if (v->type == VALUE_INT)
+        json_int(w, v->integer);
+    else if (v->type == VALUE_BOOL)
+        json_bool(w, v->boolean);
+    else
+        json_real(w, v->real);
+}
+
+static void put_list(struct json_writer *w, const char *key, const int *list, int n)
+{
+    json_key(w, key), json_open(w, '[');
+    for (int i = 0; i < n; i++) json_int(w, list[i]);
+    json_close(w, ']');
+}
+
+void v4_config_put_fields(struct json_writer *w, const struct v4_config *c)
+{
+    struct v4_field f;
+    for (int i = 0; v4_config_field(&f, c, i); i++)
+        if (f.hf && !strchr(f.hf, '.') && (c->dspark_block > 0 || strncmp(f.hf, "dspark_", 7) != 0))
+            put_value(w, f.hf, &f.value);
+    json_key(w, "swiglu_limit"), json_real(w, c->swiglu_limit);
+    json_key(w, "num_nextn_predict_layers"), json_int(w, c->n_mtp);
+    json_key(w, "bos_token_id"), json_int(w, 0);
+    json_key(w, "eos_token_id"), json_int(w, 1);
+    json_key(w, "scoring_func"), json_str(w, STR("sqrtsoftplus"));
+    json_key(w, "tie_word_embeddings"), json_bool(w, false);
+}
+
+void v4_config_json(struct buf *out, const struct v4_config *c)
+{
+    static const char scaling[] = "rope_scaling.";
+    struct json_writer w;
+    struct v4_field f;
+    json_writer_init(&w, out);
+    json_open(&w, '{');
+    json_key(&w, "model_type"), json_str(&w, STR("deepseek_v4"));
+    v4_config_put_fields(&w, c);
+    json_key(&w, "topk_method"), json_str(&w, STR("noaux_tc"));
+    json_key(&w, "rope_scaling"), json_open(&w, '{');
+    json_key(&w, "type"), json_str(&w, STR("yarn"));
+    for (int i = 0; v4_config_field(&f, c, i); i++)
+        if (f.hf && strncmp(f.hf, scaling, sizeof scaling - 1) == 0)
+            put_value(&w, f.hf + sizeof scaling - 1, &f.value);
+    json_close(&w, '}');
+    put_list(&w, "compress_ratios", c->compress_ratio, c->n_layers + c->n_mtp);
+    if (c->dspark_block > 0) put_list(&w, "dspark_target_layer_ids", c->dspark_target, c->n_dspark_targets);
+    json_close(&w, '}');
 }

@@ -7,6 +7,7 @@
 #define FATHOM_MODEL_DEEPSEEK_V4_CONFIG_H
 
 #include "base/error.h"
+#include "base/json.h"
 #include "format/checkpoint.h"
 
 enum {
@@ -45,6 +46,19 @@ struct v4_config {
 
 /* Reads and checks every field; errors name file, key, expected and found. */
 int v4_config_read(struct v4_config *c, const struct checkpoint *ckpt, struct error *err);
+
+/* For writers: field i of those that a file states as one value each, with its keys (NULL: not stated there)
+ * and c's value. False behind the last one. Lists and words are the writer's own. */
+struct v4_field {
+    const char *gguf; /* behind "deepseek4." */
+    const char *hf;   /* in config.json; with a point: of an object */
+    struct value value;
+};
+bool v4_config_field(struct v4_field *out, const struct v4_config *c, int i);
+/* Those of config.json that stand in no object, without DSpark's when c has none: keys and values. */
+void v4_config_put_fields(struct json_writer *w, const struct v4_config *c);
+/* Appends the text of config.json as the releases spell it. */
+void v4_config_json(struct buf *out, const struct v4_config *c);
 
 static inline enum v4_attention v4_attention_kind(const struct v4_config *c, int layer)
 {

@@ -10,9 +10,6 @@ bool v4_config_preset(const char *name, struct v4_config *c);
 /* Keeps the first n_layers layers (n_layers <= c->n_layers); the MTP block stays. */
 void v4_config_cut(struct v4_config *c, int n_layers);
 
-/* Appends the text of config.json. */
-void v4_config_json(struct buf *out, const struct v4_config *c);
-
 struct v4_synth_options {
     uint64_t seed;
     void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_total); /* may be NULL */
