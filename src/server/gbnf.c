@@ -170,7 +170,7 @@ static bool read_number(struct parser *p, int64_t *out)
     size_t from = p->at;
     *out = 0;
     for (; peek(p) >= '0' && peek(p) <= '9'; p->at++)
-        if (*out <= NETWORK_MAX_REPEAT) *out = *out * 10 + (peek(p) - '0');
+        if (*out <= DRAWING_MAX_REPEAT) *out = *out * 10 + (peek(p) - '0');
     return p->at > from;
 }
 

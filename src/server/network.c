@@ -1,361 +1,13 @@
-/* Networks: see network.h. A drawing is Thompson's construction; the states of the network are its subsets.
- */
+/* Networks: see network.h. The states of a network are subsets of its drawing's points. */
 #include "server/network.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    MAX_POINTS = 1 << 17,
-    MAX_LINES = 1 << 18,
     MAX_STEPS = 8000000, /* of all loops of one network: less than 100 ms */
     MAX_MEMBERS = 1 << 20,
 };
-
-enum line_kind { LINE_FREE, LINE_START, LINE_END, LINE_BYTES, LINE_CALL };
-
-struct line {
-    uint8_t kind, low, high;
-    uint16_t node;
-    int to, next; /* next: of the same point, -1: none */
-};
-
-struct piece {
-    int first, begin, end; /* points since first belong to it; nothing leads into begin or out of end */
-};
-
-struct group {
-    struct piece piece;
-    int at; /* the end of what stands in the alternative in work */
-};
-
-struct drawing {
-    struct grammar_table *t;
-    enum spelling spelling;
-    int *points; /* the first line of each */
-    struct line *lines;
-    int n_points, n_lines, cap_points, cap_lines;
-    struct group groups[NETWORK_MAX_GROUPS + 1]; /* the outermost is the whole */
-    int n_groups;
-    struct piece last; /* not yet joined to what stands before; begin -1: none */
-};
-
-/* ---- drawing ---- */
-
-static bool too_large(struct drawing *d)
-{
-    return table_refuse(d->t, "the pattern is too large");
-}
-
-static bool no_memory(struct grammar_table *t)
-{
-    return problem_set(t->p, 500, NULL, NULL, "no memory for the pattern");
-}
-
-static bool grow(struct drawing *d, void **table, int n, int *cap, int max, size_t size)
-{
-    if (n > max) return too_large(d);
-    if (n <= *cap) return true;
-    int want = *cap ? *cap : 256;
-    while (want < n) want *= 2;
-    void *more = realloc(*table, (size_t)want * size);
-    if (!more) return no_memory(d->t);
-    *table = more;
-    *cap = want;
-    return true;
-}
-
-static int add_points(struct drawing *d, int n)
-{
-    void *table = d->points;
-    if (!grow(d, &table, d->n_points + n, &d->cap_points, MAX_POINTS, sizeof *d->points)) return -1;
-    d->points = table;
-    for (int i = 0; i < n; i++) d->points[d->n_points + i] = -1;
-    d->n_points += n;
-    return d->n_points - n;
-}
-
-static bool add_line(struct drawing *d, int from, struct line line)
-{
-    void *table = d->lines;
-    if (!grow(d, &table, d->n_lines + 1, &d->cap_lines, MAX_LINES, sizeof *d->lines)) return false;
-    d->lines = table;
-    line.next = d->points[from];
-    d->lines[d->n_lines] = line;
-    d->points[from] = d->n_lines++;
-    return true;
-}
-
-static bool join(struct drawing *d, int from, int to)
-{
-    return add_line(d, from, (struct line){.kind = LINE_FREE, .to = to});
-}
-
-void drawing_clear(struct drawing *d)
-{
-    d->n_points = d->n_lines = 0;
-    d->n_groups = 1;
-    d->last.begin = -1;
-    int begin = add_points(d, 2);
-    d->groups[0] = (struct group){{0, begin, begin + 1}, begin};
-}
-
-struct drawing *drawing_open(struct grammar_table *t, enum spelling spelling)
-{
-    struct drawing *d = calloc(1, sizeof *d);
-    if (!d) return no_memory(t), NULL;
-    d->t = t;
-    d->spelling = spelling;
-    drawing_clear(d);
-    return d;
-}
-
-void drawing_close(struct drawing *d)
-{
-    if (!d) return;
-    free(d->points);
-    free(d->lines);
-    free(d);
-}
-
-int drawing_depth(const struct drawing *d)
-{
-    return d->n_groups - 1;
-}
-
-/* Joins the last piece to what stands before it. */
-static bool settle(struct drawing *d)
-{
-    struct group *g = &d->groups[d->n_groups - 1];
-    if (d->t->p->status) return false;
-    if (d->last.begin < 0) return true;
-    bool ok = join(d, g->at, d->last.begin);
-    g->at = d->last.end;
-    d->last.begin = -1;
-    return ok;
-}
-
-static bool begin_piece(struct drawing *d, struct piece *piece)
-{
-    if (!settle(d)) return false;
-    int begin = add_points(d, 2);
-    *piece = (struct piece){begin, begin, begin + 1};
-    return begin >= 0;
-}
-
-static bool add_path(struct drawing *d, int from, int to, struct str bytes)
-{
-    for (size_t i = 0; i < bytes.n; i++) {
-        int next = i + 1 == bytes.n ? to : add_points(d, 1);
-        uint8_t c = (uint8_t)bytes.p[i];
-        if (next < 0 ||
-            !add_line(d, from, (struct line){.kind = LINE_BYTES, .low = c, .high = c, .to = next}))
-            return false;
-        from = next;
-    }
-    return true;
-}
-
-/* rests[i]: a point from which i + 1 continuation bytes of any value lead to the end; most characters share
- * them. -1: not there yet. */
-static bool add_utf8(struct drawing *d, const struct piece *piece, const struct utf8_piece *u, int rests[3])
-{
-    int from = piece->begin;
-    for (int i = 0; i < u->n; i++) {
-        int left = u->n - 1 - i, k = i + 1, to = piece->end;
-        while (k < u->n && u->low[k] == 0x80 && u->high[k] == 0xBF) k++;
-        bool shared = k == u->n && left > 0;
-        if (shared)
-            for (int r = 0; r < left; r++)
-                if (rests[r] < 0) {
-                    rests[r] = add_points(d, 1);
-                    if (rests[r] < 0 || !add_line(d, rests[r],
-                                                  (struct line){.kind = LINE_BYTES,
-                                                                .low = 0x80,
-                                                                .high = 0xBF,
-                                                                .to = r ? rests[r - 1] : piece->end}))
-                        return false;
-                }
-        if (left > 0) to = shared ? rests[left - 1] : add_points(d, 1);
-        if (to < 0 ||
-            !add_line(d, from,
-                      (struct line){.kind = LINE_BYTES, .low = u->low[i], .high = u->high[i], .to = to}))
-            return false;
-        if (shared) return true;
-        from = to;
-    }
-    return true;
-}
-
-static bool add_json_escape(struct drawing *d, const struct piece *piece, uint32_t c)
-{
-    static const char letters[] = {
-        ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char text[8];
-    int n = letters[c] ? snprintf(text, sizeof text, "\\%c", letters[c])
-                       : snprintf(text, sizeof text, "\\u%04x", (unsigned)c);
-    return add_path(d, piece->begin, piece->end, (struct str){text, (size_t)n});
-}
-
-static bool add_range(struct drawing *d, const struct piece *piece, uint32_t low, uint32_t high, int rests[3])
-{
-    struct utf8_piece u;
-    while (utf8_next_piece(&low, high, &u))
-        if (!add_utf8(d, piece, &u, rests)) return false;
-    return true;
-}
-
-/* Within a JSON string quotes, backslashes and control characters are escaped, in one way each. */
-static bool add_json_range(struct drawing *d, const struct piece *piece, uint32_t low, uint32_t high,
-                           int rests[3])
-{
-    while (low <= high) {
-        bool escaped = low < 0x20 || low == '"' || low == '\\';
-        uint32_t end = high;
-        if (escaped)
-            end = low;
-        else if (low < '"' && end >= '"')
-            end = '"' - 1;
-        else if (low < '\\' && end >= '\\')
-            end = '\\' - 1;
-        if (!(escaped ? add_json_escape(d, piece, low) : add_range(d, piece, low, end, rests))) return false;
-        low = end + 1;
-    }
-    return true;
-}
-
-bool draw_chars(struct drawing *d, const struct char_set *s)
-{
-    struct piece piece;
-    int rests[3] = {-1, -1, -1};
-    if (s->full) return table_refuse(d->t, "a class of characters has too many ranges");
-    if (!begin_piece(d, &piece)) return false;
-    for (int i = 0; i < s->n; i++) {
-        uint32_t low = s->ranges[i].low, high = s->ranges[i].high;
-        if (!(d->spelling == SPELL_JSON ? add_json_range(d, &piece, low, high, rests)
-                                        : add_range(d, &piece, low, high, rests)))
-            return false;
-    }
-    d->last = piece;
-    return true;
-}
-
-bool draw_char(struct drawing *d, uint32_t c)
-{
-    struct char_set s;
-    s.n = 0;
-    s.full = false;
-    char_set_add(&s, c, c);
-    char_set_order(&s);
-    return draw_chars(d, &s);
-}
-
-bool draw_bytes(struct drawing *d, struct str bytes)
-{
-    struct piece piece;
-    if (!begin_piece(d, &piece)) return false;
-    if (bytes.n ? !add_path(d, piece.begin, piece.end, bytes) : !join(d, piece.begin, piece.end))
-        return false;
-    d->last = piece;
-    return true;
-}
-
-static bool draw_line(struct drawing *d, enum line_kind kind, int node)
-{
-    struct piece piece;
-    if (!begin_piece(d, &piece) ||
-        !add_line(d, piece.begin,
-                  (struct line){.kind = (uint8_t)kind, .node = (uint16_t)node, .to = piece.end}))
-        return false;
-    d->last = piece;
-    return true;
-}
-
-bool draw_call(struct drawing *d, int node)
-{
-    return draw_line(d, LINE_CALL, node);
-}
-bool draw_start_mark(struct drawing *d)
-{
-    return draw_line(d, LINE_START, 0);
-}
-bool draw_end_mark(struct drawing *d)
-{
-    return draw_line(d, LINE_END, 0);
-}
-
-bool draw_open(struct drawing *d)
-{
-    struct piece piece;
-    if (d->n_groups > NETWORK_MAX_GROUPS) return table_refuse(d->t, "groups are nested too deep");
-    if (!begin_piece(d, &piece)) return false;
-    d->groups[d->n_groups++] = (struct group){piece, piece.begin};
-    return true;
-}
-
-bool draw_or(struct drawing *d)
-{
-    if (!settle(d)) return false;
-    struct group *g = &d->groups[d->n_groups - 1];
-    bool ok = join(d, g->at, g->piece.end);
-    g->at = g->piece.begin;
-    return ok;
-}
-
-bool draw_alternative(struct drawing *d)
-{
-    const struct group *g = &d->groups[d->n_groups - 1];
-    return (d->last.begin < 0 && g->at == g->piece.begin) || draw_or(d);
-}
-
-bool draw_close(struct drawing *d)
-{
-    if (d->n_groups < 2) return table_refuse(d->t, "a group is closed that is not open");
-    if (!draw_or(d)) return false;
-    d->last = d->groups[--d->n_groups].piece;
-    return true;
-}
-
-/* Another of the piece, behind all points. */
-static bool copy(struct drawing *d, const struct piece *from, int n_points, struct piece *to)
-{
-    int shift = add_points(d, n_points) - from->first;
-    if (d->t->p->status) return false;
-    for (int i = from->first; i < from->first + n_points; i++)
-        for (int l = d->points[i]; l >= 0; l = d->lines[l].next) {
-            struct line line = d->lines[l];
-            if (line.to < from->first || line.to >= from->first + n_points)
-                continue; /* what it was joined to */
-            line.to += shift;
-            if (!add_line(d, i + shift, line)) return false;
-        }
-    *to = (struct piece){from->first + shift, from->begin + shift, from->end + shift};
-    return true;
-}
-
-bool draw_repeat(struct drawing *d, int64_t min, int64_t max)
-{
-    struct piece one = d->last, next = one;
-    int n_points = d->n_points - one.first;
-    if (one.begin < 0 || d->t->p->status) return false;
-    if (min > NETWORK_MAX_REPEAT || max > NETWORK_MAX_REPEAT) return too_large(d);
-    int begin = add_points(d, 2), end = begin + 1;
-    if (begin < 0) return false;
-    int64_t n = max < 0 ? (min > 0 ? min : 1) : max;
-    int at = begin;
-    bool ok = n > 0 || join(d, begin, end);
-    for (int64_t i = 0; i < n && ok; i++) { /* the first of them is the piece itself */
-        next = one;
-        if (i > 0) ok = copy(d, &one, n_points, &next);
-        if (i >= min) ok = ok && join(d, at, end);
-        ok = ok && join(d, at, next.begin);
-        if (!ok) break;
-        at = next.end;
-    }
-    if (ok && n > 0) ok = join(d, at, end) && (max >= 0 || join(d, next.end, next.begin));
-    d->last = (struct piece){one.first, begin, end};
-    return ok;
-}
 
 /* ---- subsets ---- */
 
@@ -381,7 +33,7 @@ static int compare_ints(const void *a, const void *b)
 static bool count_steps(struct subsets *s, int64_t n)
 {
     s->steps += n;
-    return s->steps <= MAX_STEPS || too_large(s->d);
+    return s->steps <= MAX_STEPS || drawing_too_large(s->d);
 }
 
 static bool push_member(struct subsets *s, int point)
@@ -389,7 +41,8 @@ static bool push_member(struct subsets *s, int point)
     if (s->seen[point] == s->generation) return true;
     s->seen[point] = s->generation;
     void *table = s->members;
-    if (!grow(s->d, &table, s->n_members + 1, &s->cap_members, MAX_MEMBERS, sizeof *s->members)) return false;
+    if (!drawing_grow(s->d, &table, s->n_members + 1, &s->cap_members, MAX_MEMBERS, sizeof *s->members))
+        return false;
     s->members = table;
     s->members[s->n_members++] = point;
     return true;
@@ -429,7 +82,7 @@ static bool grow_table(struct subsets *s)
     if (s->n * 2 < s->n_table) return true;
     int n = s->n_table ? s->n_table * 2 : 256;
     int *table = realloc(s->table, (size_t)n * sizeof *table);
-    if (!table) return no_memory(s->d->t);
+    if (!table) return drawing_no_memory(s->d->t);
     s->table = table;
     s->n_table = n;
     for (int i = 0; i < n; i++) table[i] = -1;
@@ -453,7 +106,8 @@ static int intern(struct subsets *s)
         }
     }
     void *table = s->firsts;
-    if (!grow(s->d, &table, s->n + 2, &s->cap_firsts, GRAMMAR_MAX_STATES + 2, sizeof *s->firsts)) return -1;
+    if (!drawing_grow(s->d, &table, s->n + 2, &s->cap_firsts, GRAMMAR_MAX_STATES + 2, sizeof *s->firsts))
+        return -1;
     s->firsts = table;
     s->table[at] = s->n;
     s->firsts[++s->n] = s->n_members;
@@ -592,10 +246,10 @@ static bool surround(struct drawing *d, int *begin, int *end)
         d->last.begin = -1;
         if (!draw_chars(d, &any) || !draw_repeat(d, 0, -1)) return false;
         if (side == 0) {
-            if (!join(d, d->last.end, *begin)) return false;
+            if (!drawing_join(d, d->last.end, *begin)) return false;
             *begin = d->last.begin;
         } else {
-            if (!join(d, *end, d->last.begin)) return false;
+            if (!drawing_join(d, *end, d->last.begin)) return false;
             *end = d->last.end;
         }
     }
@@ -614,7 +268,7 @@ int network_finish(struct drawing *d, int node, bool anywhere)
                         .seen = calloc((size_t)d->n_points, sizeof *s.seen),
                         .firsts = calloc(2, sizeof *s.firsts),
                         .cap_firsts = 2};
-    bool ok = (s.seen && s.firsts) || no_memory(t);
+    bool ok = (s.seen && s.firsts) || drawing_no_memory(t);
     s.generation = 1;
     ok = ok && push_member(&s, begin) && close_over(&s, 0, true, false) && intern(&s) == 0 &&
          add_states(&s, base, end);
@@ -684,7 +338,7 @@ int network_both(struct grammar_table *t, int a, int b)
                       .pairs = calloc(GRAMMAR_MAX_STATES, sizeof *s.pairs),
                       .table = malloc(PAIRS_TABLE * sizeof *s.table)};
     int base = t->g->n_states;
-    bool ok = (s.pairs && s.table) || no_memory(t);
+    bool ok = (s.pairs && s.table) || drawing_no_memory(t);
     for (int i = 0; ok && i < PAIRS_TABLE; i++) s.table[i] = -1;
     ok = ok && pair_id(&s, x.first, y.first) == 0;
     for (int id = 0; ok && id < s.n; id++) ok = add_pair_state(&s, id, base);

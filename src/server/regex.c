@@ -216,7 +216,7 @@ static bool number(struct parser *p, int64_t *out)
     size_t from = p->at;
     *out = 0;
     for (; p->at < p->text.n && p->text.p[p->at] >= '0' && p->text.p[p->at] <= '9'; p->at++)
-        if (*out <= NETWORK_MAX_REPEAT) *out = *out * 10 + (p->text.p[p->at] - '0');
+        if (*out <= DRAWING_MAX_REPEAT) *out = *out * 10 + (p->text.p[p->at] - '0');
     return p->at > from;
 }
 
