@@ -128,7 +128,7 @@ static void bench_packed(const struct kernels *k, const char *name, enum dtype d
     }
     double ops = 2.0 * DIM * DIM;
     matmul_packed_fn *f = kernels_matmul_packed(k, dtype);
-    for (int t = 1; t <= 12 && !slow; t = t == 1 ? 2 : t == 2 ? 4 : t == 4 ? 12 : 13) {
+    for (int t = 1; t <= 12 && !slow; t += t < 8 ? t : 4) {
         char shape[40];
         snprintf(shape, sizeof shape, "2048x2048, %d token%s", t, t > 1 ? "s" : "");
         BEST(few, n_copies, {

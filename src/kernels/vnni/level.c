@@ -17,6 +17,7 @@ struct block_codes {
 #define E2M1_BIAS     12
 #define PACKED_TOKENS 8
 #define PACKED_GROUPS 2
+#define PACKED_DIRECT 8
 
 INLINE line line_load(const uint8_t *p)
 {
