@@ -3,8 +3,7 @@
 
 #include <jansson.h>
 #include <stdarg.h>
-
-enum { MAX_DEPTH = 64 };
+#include "server/limits.h"
 
 bool problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
 {
@@ -55,9 +54,9 @@ struct node *node_parse(struct str text, struct problem *p)
 {
     if (text.n == 0) return problem_set(p, 400, NULL, NULL, "the body is empty; send a JSON object"), NULL;
     size_t depth = depth_of(text);
-    if (depth > MAX_DEPTH) {
+    if (depth > LIMIT_NESTING) {
         problem_set(p, 400, NULL, NULL, "the body is nested %zu levels deep, at most %d are read", depth,
-                    MAX_DEPTH);
+                    LIMIT_NESTING);
         return NULL;
     }
     json_error_t e;

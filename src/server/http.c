@@ -18,7 +18,6 @@ enum {
     MAX_HEADERS = 8,
     STREAM_PAUSE_BYTES = 128 << 10, /* not yet sent: the stream is full */
     STREAM_MAX_BYTES = 8 << 20,     /* a single burst beyond this breaks the stream */
-    CONNECTION_BYTES = 64 << 10,    /* for request line and headers */
     MAX_DISCARDED_BYTES = 8 << 20,
     KEEPALIVE_MS = 10000, /* a comment at least so often */
     WATCH_MS = 50,        /* between looks for clients that have left */
@@ -34,6 +33,7 @@ struct exchange {
     struct buf body;
     size_t discarded; /* of a body that is too large */
     bool too_large, suspended_for_work, runs_inline;
+    int64_t start_ms;
     atomic_bool complete; /* the request is here; the watcher asks too */
     const void *route;
     void *model;
@@ -56,6 +56,14 @@ struct exchange {
     struct exchange *next_work;
 };
 
+/* A connection, whatever is asked over it. */
+struct link {
+    int fd;
+    bool busy;               /* an exchange is open */
+    int64_t since_ms;        /* that it began, or became idle */
+    struct link *next, **at; /* in http->links */
+};
+
 struct http {
     struct http_options o;
     struct MHD_Daemon *daemon;
@@ -64,6 +72,7 @@ struct http {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t has_work, watch;
     struct exchange *all; /* whose connection is open */
+    struct link *links;
     struct exchange *work, **last_work;
     int n_exchanges;
     bool closing;
@@ -77,6 +86,55 @@ static int64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- connections ---- */
+
+static void link_open(struct http *h, struct MHD_Connection *c, void **state)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct link *l = info ? calloc(1, sizeof *l) : NULL;
+    *state = l; /* one that cannot be watched is served all the same */
+    if (!l) return;
+    int on = 1;
+    setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    l->fd = info->connect_fd;
+    l->since_ms = now_ms();
+    pthread_mutex_lock(&h->lock);
+    l->next = h->links;
+    l->at = &h->links;
+    if (l->next) l->next->at = &l->next;
+    h->links = l;
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void link_close(struct http *h, struct link *l)
+{
+    if (!l) return;
+    pthread_mutex_lock(&h->lock);
+    *l->at = l->next;
+    if (l->next) l->next->at = l->at;
+    pthread_mutex_unlock(&h->lock);
+    free(l);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *c, void **state,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        link_open(ctx, c, state);
+    else
+        link_close(ctx, *state);
+}
+
+/* Locked. */
+static void link_use(struct MHD_Connection *c, bool busy)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct link *l = info ? info->socket_context : NULL;
+    if (!l) return;
+    l->busy = busy;
+    l->since_ms = now_ms();
 }
 
 /* ---- exchanges ---- */
@@ -106,6 +164,7 @@ static struct exchange *exchange_open(struct http *h, struct MHD_Connection *c, 
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
     x->fd = info ? info->connect_fd : -1;
     snprintf(x->method, sizeof x->method, "%s", method);
+    x->start_ms = now_ms();
     make_id(x->id);
     buf_init(&x->body, h->o.max_body_bytes);
     buf_init(&x->out, STREAM_MAX_BYTES);
@@ -117,6 +176,7 @@ static struct exchange *exchange_open(struct http *h, struct MHD_Connection *c, 
     if (x->next) x->next->at = &x->next;
     h->all = x;
     h->n_exchanges++;
+    link_use(c, true);
     pthread_mutex_unlock(&h->lock);
     return x;
 }
@@ -441,7 +501,6 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *c, const char
 static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
                          enum MHD_RequestTerminationCode why)
 {
-    (void)c;
     (void)why;
     struct http *h = ctx;
     struct exchange *x = *state;
@@ -453,23 +512,12 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
     *x->at = x->next;
     if (x->next) x->next->at = x->at;
     h->n_exchanges--;
+    link_use(c, false);
     pthread_mutex_unlock(&h->lock);
     pthread_mutex_lock(&x->lock);
     x->connection = NULL;
     pthread_mutex_unlock(&x->lock);
     exchange_release(x);
-}
-
-/* Connections may be many and slow; none may send headers for ever, which the timeout sees to. */
-static void on_connection(void *ctx, struct MHD_Connection *c, void **state,
-                          enum MHD_ConnectionNotificationCode what)
-{
-    (void)ctx;
-    (void)state;
-    if (what != MHD_CONNECTION_NOTIFY_STARTED) return;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-    int on = 1;
-    if (info) setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 static void no_log(void *ctx, const char *fmt, va_list ap)
@@ -514,6 +562,17 @@ static bool has_left(int fd)
     return fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
+/* Requests that come a byte now and then would hold their connections for ever: the I/O thread finds these
+ * closed. */
+static void watch_arrivals(struct http *h, int64_t now)
+{
+    int64_t late = now - (int64_t)h->o.arrival_s * 1000;
+    for (struct link *l = h->links; l; l = l->next)
+        if (!l->busy && l->since_ms < late) shutdown(l->fd, SHUT_RDWR);
+    for (struct exchange *x = h->all; x; x = x->next)
+        if (!atomic_load(&x->complete) && x->start_ms < late) shutdown(x->fd, SHUT_RDWR);
+}
+
 static void watch_one(struct exchange *x, int64_t now)
 {
     if (!atomic_load(&x->complete)) return;
@@ -531,6 +590,7 @@ static void *watch(void *ctx)
     while (!h->closing) {
         int64_t now = now_ms();
         for (struct exchange *x = h->all; x; x = x->next) watch_one(x, now);
+        watch_arrivals(h, now);
         if (h->o.on_tick) {
             pthread_mutex_unlock(&h->lock);
             h->o.on_tick(h->o.ctx);
@@ -568,7 +628,7 @@ static int start_daemon(struct http *h, struct error *err)
         flags, (uint16_t)h->o.port, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL,
         MHD_OPTION_SOCK_ADDR, address, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->o.max_connections,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->o.timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+        h->o.max_head_bytes, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_END);
     if (!h->daemon)

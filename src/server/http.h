@@ -16,10 +16,14 @@ struct http;
 struct exchange;
 
 struct http_options {
-    const char *address; /* IPv4 or IPv6, numeric */
-    int port;            /* 0: any free one */
+    const char *address;   /* IPv4 or IPv6, numeric */
+    int port;              /* 0: any free one */
+    size_t max_head_bytes; /* request line and headers */
     size_t max_body_bytes;
-    int max_connections, timeout_s, n_workers;
+    int max_connections, n_workers;
+    int timeout_s; /* without a byte, until a connection is closed */
+    int arrival_s; /* for a request to arrive: its head since the connection began or the last answer ended,
+                      then its body */
     /* Looks at a request before its body is read: method, path and headers are there. False: it has called
      * exchange_respond; the body is not read. I/O thread: must not wait. */
     bool (*on_headers)(void *ctx, struct exchange *x);

@@ -25,6 +25,7 @@ const struct limit_row limit_rows[] = {
     {"queue", LIMIT_QUEUE, "requests that wait for a slot; beyond it: 429"},
     {"connections", LIMIT_CONNECTIONS, "open at a time"},
     {"idle", LIMIT_IDLE_S, "seconds without a byte before a connection is closed"},
+    {"arrival", LIMIT_ARRIVAL_S, "seconds for a request's head to come, and for its body"},
     {"drain", LIMIT_DRAIN_S, "seconds that answers have to end after SIGTERM"},
     {"wrong keys", LIMIT_WRONG_KEYS, "offered by one address at once; beyond it: 429"},
     {"wrong key wait", LIMIT_WRONG_KEY_S, "seconds until an address may offer one more"},

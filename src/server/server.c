@@ -284,9 +284,11 @@ int server_open(struct server **out, const struct server_options *o, struct erro
     if (rc == STATUS_OK && o->n_upstreams) rc = gateway_open(&s->gateway, s, &s->o, err);
     struct http_options ho = {.address = o->address,
                               .port = o->port,
+                              .max_head_bytes = LIMIT_HEADER_BYTES,
                               .max_body_bytes = LIMIT_BODY_BYTES,
                               .max_connections = LIMIT_CONNECTIONS,
                               .timeout_s = LIMIT_IDLE_S,
+                              .arrival_s = LIMIT_ARRIVAL_S,
                               .n_workers = N_WORKERS,
                               .on_headers = on_headers,
                               .on_request = on_request,
