@@ -20,6 +20,7 @@ enum {
     STREAM_MAX_BYTES = 8 << 20,     /* a single burst beyond this breaks the stream */
     MAX_DISCARDED_BYTES = 8 << 20,
     KEEPALIVE_MS = 10000, /* a comment at least so often */
+    CUT_MS = 500,         /* a client that has left may be forgotten in the middle of a request */
     WATCH_MS = 50,        /* between looks for clients that have left */
 };
 
@@ -562,15 +563,17 @@ static bool has_left(int fd)
     return fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
-/* Requests that come a byte now and then would hold their connections for ever: the I/O thread finds these
- * closed. */
+/* Requests that come a byte now and then, or end in the middle, would hold their connections for ever or
+ * until the timeout: the I/O thread finds these closed. */
 static void watch_arrivals(struct http *h, int64_t now)
 {
-    int64_t late = now - (int64_t)h->o.arrival_s * 1000;
+    int64_t late = now - (int64_t)h->o.arrival_s * 1000, cut = now - CUT_MS;
     for (struct link *l = h->links; l; l = l->next)
-        if (!l->busy && l->since_ms < late) shutdown(l->fd, SHUT_RDWR);
+        if (!l->busy && (l->since_ms < late || (l->since_ms < cut && has_left(l->fd))))
+            shutdown(l->fd, SHUT_RDWR);
     for (struct exchange *x = h->all; x; x = x->next)
-        if (!atomic_load(&x->complete) && x->start_ms < late) shutdown(x->fd, SHUT_RDWR);
+        if (!atomic_load(&x->complete) && (x->start_ms < late || (x->start_ms < cut && has_left(x->fd))))
+            shutdown(x->fd, SHUT_RDWR);
 }
 
 static void watch_one(struct exchange *x, int64_t now)
@@ -586,11 +589,12 @@ static void watch_one(struct exchange *x, int64_t now)
 static void *watch(void *ctx)
 {
     struct http *h = ctx;
+    unsigned n = 0;
     pthread_mutex_lock(&h->lock);
     while (!h->closing) {
         int64_t now = now_ms();
         for (struct exchange *x = h->all; x; x = x->next) watch_one(x, now);
-        watch_arrivals(h, now);
+        if (n++ % (CUT_MS / WATCH_MS) == 0) watch_arrivals(h, now);
         if (h->o.on_tick) {
             pthread_mutex_unlock(&h->lock);
             h->o.on_tick(h->o.ctx);

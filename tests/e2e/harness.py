@@ -1,6 +1,6 @@
 """Runs the program `fathom` for the end-to-end tests: TAP cases, and a terminal to type into.
 
-    SCRIPT FATHOM TINY_MODELS [EMULATOR...]"""
+    SCRIPT FATHOM TINY_MODELS [--long] [EMULATOR...]"""
 import fcntl
 import json
 import os
@@ -18,6 +18,8 @@ import termios
 import time
 import traceback
 
+LONG = "--long" in sys.argv  # counts of the suite `slow`
+sys.argv = [a for a in sys.argv if a != "--long"]
 FATHOM, TINY, EMULATOR = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).absolute(), sys.argv[3:]
 EMULATOR[:1] = [shutil.which(program) for program in EMULATOR[:1]]  # whatever PATH a test gives the program
 GGUF = str(TINY / "tiny.gguf")
