@@ -34,20 +34,32 @@ struct head {
     const struct input *in;
 };
 
-enum { HEAD_ROWS = 64 }; /* rows at a time: they stay in cache while every run's tokens pass over them */
+enum {
+    HEAD_ROWS = 64,   /* rows at a time: they stay in cache while all tokens pass over them */
+    HEAD_TOKENS = 96, /* of as many runs as have them: a row that is decoded serves them all */
+};
+
+/* Where the logits of rows `at` and following go. Returns how many there are, at most HEAD_TOKENS. */
+static int logits_of(float *rows[HEAD_TOKENS], const struct head *h, int at)
+{
+    int n = 0, row = 0;
+    for (const struct run *r = h->step->runs; r < h->step->runs + h->step->n_runs; row += r->n_logits, r++)
+        for (int i = at > row ? at - row : 0; i < r->n_logits && n < HEAD_TOKENS; i++)
+            rows[n++] = r->logits + (size_t)i * (size_t)h->head->rows;
+    return n;
+}
 
 static void head_rows(void *ctx, int first, int last, int thread)
 {
     (void)thread;
     const struct head *h = ctx;
+    float *rows[HEAD_TOKENS];
     for (int r0 = first; r0 < last; r0 += HEAD_ROWS) {
         int r1 = r0 + HEAD_ROWS < last ? r0 + HEAD_ROWS : last;
-        size_t row = 0;
-        for (const struct run *r = h->step->runs; r < h->step->runs + h->step->n_runs; r++) {
-            struct input in = input_at(h->in, row, 0);
-            struct linear l = {.w = h->head, .y = r->logits, .fine = true};
-            if (r->n_logits) linear_rows(h->step->kernels, &l, &in, r->n_logits, r0, r1);
-            row += (size_t)r->n_logits;
+        for (int at = 0, n; (n = logits_of(rows, h, at)) > 0; at += n) {
+            struct input in = input_at(h->in, (size_t)at, 0);
+            struct linear l = {.w = h->head, .y_of = rows, .fine = true};
+            linear_rows(h->step->kernels, &l, &in, n, r0, r1);
         }
     }
 }

@@ -6,6 +6,11 @@ static size_t y_stride(const struct linear *l)
     return l->y_stride ? l->y_stride : (size_t)l->w->rows;
 }
 
+static float *y_row(const struct linear *l, int t)
+{
+    return l->y_of ? l->y_of[t] : l->y + (size_t)t * y_stride(l);
+}
+
 /* A fine input's rows are pairs: sixteen rows of y and as many pairs as fit go through a buffer. A weight
  * that does not ask for both takes the first of each. */
 static void packed_rows(const struct kernels *k, const struct linear *l, const struct input *in, int n_tokens,
@@ -31,8 +36,22 @@ static void packed_rows(const struct kernels *k, const struct linear *l, const s
             multiply(out[0], PACK_ROWS, &group, &x, 2 * n, 0, group.rows);
             for (int i = 0; i < n; i++)
                 for (int j = 0; j < group.rows; j++)
-                    l->y[(size_t)(t + i) * y_stride(l) + (size_t)(r + j)] = out[2 * i][j] + out[2 * i + 1][j];
+                    y_row(l, t + i)[r + j] = out[2 * i][j] + out[2 * i + 1][j];
         }
+    }
+}
+
+/* The kernels write rows at equal distances: as many tokens at a time as have that. */
+static void scattered_rows(const struct kernels *k, const struct linear *l, const struct input *in,
+                           int n_tokens, int r0, int r1)
+{
+    for (int t = 0, n; t < n_tokens; t += n) {
+        for (n = 1; t + n < n_tokens && l->y_of[t + n] == l->y_of[t] + (size_t)n * y_stride(l);) n++;
+        struct linear piece = *l;
+        piece.y = l->y_of[t];
+        piece.y_of = NULL;
+        struct input at = input_at(in, (size_t)t, 0);
+        linear_rows(k, &piece, &at, n, r0, r1);
     }
 }
 
@@ -41,12 +60,17 @@ void linear_rows(const struct kernels *k, const struct linear *l, const struct i
 {
     const struct matrix *w = l->w;
     size_t stride = y_stride(l);
-    if (w->packed && in->q8.q)
+    bool is_packed = w->packed && in->q8.q;
+    if (l->y_of && !(is_packed && in->fine && l->fine)) {
+        scattered_rows(k, l, in, n_tokens, r0, r1);
+        return;
+    }
+    if (is_packed)
         packed_rows(k, l, in, n_tokens, r0, r1);
     else
         kernels_matmul(k, w->dtype)(l->y, stride, w, in->x, in->stride, n_tokens, r0, r1);
     for (int t = 0; l->bias && t < n_tokens; t++)
-        for (int r = r0; r < r1; r++) l->y[(size_t)t * stride + (size_t)r] += l->bias[r];
+        for (int r = r0; r < r1; r++) y_row(l, t)[r] += l->bias[r];
 }
 
 struct region {

@@ -8,10 +8,11 @@ enum { LINEAR_GRAIN = 16 }; /* rows; range borders are multiples of it */
 
 struct linear {
     const struct matrix *w;
-    const float *bias; /* (rows) or NULL */
-    float *y;          /* (n_tokens, y_stride) out */
-    size_t y_stride;   /* 0: rows */
-    bool fine;         /* packed weights take the input in two int8 parts (struct input) */
+    const float *bias;  /* (rows) or NULL */
+    float *y;           /* (n_tokens, y_stride) out */
+    size_t y_stride;    /* 0: rows */
+    float *const *y_of; /* linear_rows only: where the row of each token goes, instead of y; or NULL */
+    bool fine;          /* packed weights take the input in two int8 parts (struct input) */
 };
 
 /* y_i = W_i x (+ bias_i) for 1 to 4 weights; x (n_tokens, cols). */
