@@ -284,6 +284,9 @@ def says_what_is_wrong(page):
 
 
 def looks_right_in_the_dark_and_on_a_phone(page):
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        until(page, f"document.documentElement.dataset.theme === '{scheme}'")
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     answer(page, "show MARKDOWN")
@@ -292,6 +295,7 @@ def looks_right_in_the_dark_and_on_a_phone(page):
     page.set_viewport_size({"width": 380, "height": 720})
     page.wait_for_timeout(250)
     assert not page.locator("#conversations li").first.is_visible()
+    page.evaluate("document.getElementById('tokens').textContent = '1,000,000 of 1,048,576 tokens'")
     wide = page.evaluate("""[...document.querySelectorAll('body, header *, main, main .message, footer *')]
         .filter(e => e.getBoundingClientRect().right > 381).map(e => e.outerHTML.slice(0, 80))""")
     assert not wide, f"hangs over on a phone: {wide}"

@@ -305,9 +305,11 @@ function panel(isOpen) {
     (isOpen ? $("system") : $("settings")).focus();
 }
 
-function theme(name) {
-    document.documentElement.dataset.theme = name;
-    local.set("theme", name);
+// The system's, until somebody chooses.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function theme() {
+    document.documentElement.dataset.theme = local.get("theme", dark.matches ? "dark" : "light");
 }
 
 const narrow = matchMedia("(max-width: 760px)"), isNarrow = () => narrow.matches;
@@ -374,7 +376,11 @@ $("stop").addEventListener("click", () => { stop(); $("input").focus(); });
 $("new").addEventListener("click", start);
 $("search").addEventListener("input", redrawList);
 $("menu").addEventListener("click", () => side(!document.body.classList.contains("side")));
-$("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+$("theme").addEventListener("click", () => {
+    local.set("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    theme();
+});
+dark.addEventListener("change", theme);
 $("settings").addEventListener("click", () => panel($("panel").hidden));
 for (const key of SETTINGS) $(key).addEventListener("change", () => setting(key));
 $("model").addEventListener("change", () => meter(current.used));
@@ -400,7 +406,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden && st
 
 narrow.addEventListener("change", () => side(!isNarrow()));
 
-theme(local.get("theme", matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+theme();
 side(!isNarrow());
 start();
 hello();
