@@ -218,8 +218,10 @@ static int encode_turns(struct conversation *c, const struct data_tokenizer *t, 
                         struct error *err)
 {
     int rc = STATUS_OK;
-    /* With thinking, later turns change how earlier ones are shown: only the last is learnt. */
-    for (size_t i = c->thinks ? c->n - 1 : 0; i < c->n && rc == STATUS_OK; i++)
+    /* Later turns take the reasoning out of earlier ones unless tools are offered: then only the last is
+     * learnt. */
+    bool change = c->thinks && c->request.n_tools == 0;
+    for (size_t i = change ? c->n - 1 : 0; i < c->n && rc == STATUS_OK; i++)
         if (c->messages[i].role == CHAT_ASSISTANT) rc = learn_turn(c, t, i, out, err);
     for (size_t i = 0; i < out->ids.n && rc == STATUS_OK; i++)
         if (out->learn.p[i] && tokenizer_kind(t->t, out->ids.ids[i]) == TOKEN_NORMAL)

@@ -258,6 +258,24 @@ static void only_the_assistant_is_learnt(void **state)
     spell(&s, &e, true);
     assert_true(
         str_starts(buf_view(&s), STR("why</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n")));
+    const struct str turns = /* without tools, earlier reasoning is not shown: only the last turn is learnt */
+        STR("{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", "
+            "\"reasoning_content\": \"why\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"r\"}, "
+            "{\"role\": \"assistant\", \"reasoning_content\": \"how\", \"content\": \"b\"}]");
+    struct buf json;
+    buf_init(&json, 1 << 16);
+    buf_str(&json, turns);
+    buf_puts(&json, ", \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]}");
+    assert_int_equal(encode_conversation(&tok, buf_view(&json), &e, &err), STATUS_OK);
+    spell(&s, &e, true);
+    assert_string_equal(buf_cstr(&s), "why</think>a<｜end▁of▁sentence｜>how</think>b<｜end▁of▁sentence｜>");
+    buf_clear(&json);
+    buf_str(&json, turns);
+    buf_puts(&json, "}");
+    assert_int_equal(encode_conversation(&tok, buf_view(&json), &e, &err), STATUS_OK);
+    spell(&s, &e, true);
+    assert_string_equal(buf_cstr(&s), "how</think>b<｜end▁of▁sentence｜>");
+    buf_free(&json);
     encoded_free(&e);
     buf_free(&s);
     buf_free(&text);
