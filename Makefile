@@ -9,7 +9,7 @@ export PREFIX DESTDIR
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test test-slow check check-clang check-sanitizers check-threads check-aarch64 check-baseline \
-	corpus check-correctness check-v4 check-transformers check-clients bench-peers lint format tidy fuzz install clean
+	corpus model check-correctness check-v4 check-transformers check-clients bench-peers lint format tidy fuzz install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,10 @@ corpus: ## text, instructions, vocabulary and shards for training, in build-corp
 	@$(setup) packages build
 	@$(setup) build plain fathom
 	@tools/corpus/build.sh $(if $(ARGS),$(ARGS),full) build/fathom build-corpus/$(if $(ARGS),$(ARGS),full)
+
+model: corpus ## the model that ships, from nothing, in build-corpus/full/model: an hour
+	@build/fathom train --config configs/shipped.toml
+	@build/fathom export --config configs/shipped.toml -o build-corpus/full/model
 
 check-correctness: ## logits and token ids against other implementations
 	@$(setup) packages build test correctness
