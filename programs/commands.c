@@ -39,7 +39,7 @@ const struct command commands[N_COMMANDS] = {
     [COMMAND_TOKENIZE] = {"tokenize", "", 0, 0, "turn text into token ids, or back",
         "Reads standard input and prints the token ids on one line, separated by spaces.\n",
         "echo -n \"Hello world\" | fathom tokenize # ids\n"
-        "echo \"19556 905\" | fathom tokenize --decode # text\n",
+        "echo -n \"Hello world\" | fathom tokenize | fathom tokenize --decode # and back\n",
         cmd_tokenize},
     [COMMAND_LOGITS] = {"logits", "", 0, 0, "write the logits of token ids to a file",
         "Evaluates the ids and writes a safetensors file with the tensors `logits` (F32, n_tokens x n_vocab) and `ids` "

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-int error_set(struct error *err, enum status code, const char *fmt, ...)
+int(error_set)(struct error *err, enum status code, const char *fmt, ...)
 {
     if (!err) return code;
     err->code = code;
@@ -28,20 +28,4 @@ int error_prefix(struct error *err, const char *fmt, ...)
     if (n > sizeof err->text / 2) n = sizeof err->text / 2; /* the cause matters more than the place */
     snprintf(err->text, sizeof err->text, "%.*s: %s", (int)n, head, old);
     return err->code;
-}
-
-const char *status_name(int code)
-{
-    switch ((enum status)code) {
-    case STATUS_OK: return "ok";
-    case STATUS_NOMEM: return "out of memory";
-    case STATUS_IO: return "input/output error";
-    case STATUS_FORMAT: return "malformed input";
-    case STATUS_UNSUPPORTED: return "not supported";
-    case STATUS_RANGE: return "out of range";
-    case STATUS_NOT_FOUND: return "not found";
-    case STATUS_CANCELLED: return "cancelled";
-    case STATUS_NONFINITE: return "non-finite result";
-    }
-    return "unknown status";
 }

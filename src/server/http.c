@@ -694,14 +694,6 @@ void http_quiesce(struct http *h)
     if (h->quiesced != MHD_INVALID_SOCKET) shutdown(h->quiesced, SHUT_RDWR);
 }
 
-int http_n_exchanges(struct http *h)
-{
-    pthread_mutex_lock(&h->lock);
-    int n = h->n_exchanges;
-    pthread_mutex_unlock(&h->lock);
-    return n;
-}
-
 void http_close(struct http *h)
 {
     if (!h) return;

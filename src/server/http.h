@@ -41,8 +41,6 @@ int http_open(struct http **out, const struct http_options *o, struct error *err
 int http_port(const struct http *h);
 /* Takes no more connections. */
 void http_quiesce(struct http *h);
-/* Exchanges that are not finished. */
-int http_n_exchanges(struct http *h);
 /* Every exchange must have been answered. Accepts NULL. */
 void http_close(struct http *h);
 

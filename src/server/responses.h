@@ -4,8 +4,6 @@
 
 #include "server/intake.h"
 
-enum { RESPONSES_MAX_CUSTOM = 32 };
-
 enum item_kind { ITEM_REASONING, ITEM_MESSAGE, ITEM_CALL };
 
 struct item {

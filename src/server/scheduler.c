@@ -658,14 +658,6 @@ int scheduler_submit(struct scheduler *s, struct job *job, struct error *err)
     return rc;
 }
 
-void scheduler_wake(struct scheduler *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->woken = true;
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
 void scheduler_read_stats(struct scheduler *s, struct scheduler_stats *out)
 {
     pthread_mutex_lock(&s->lock);

@@ -71,8 +71,6 @@ void scheduler_stop(struct scheduler *s);
 void scheduler_close(struct scheduler *s);
 /* STATUS_RANGE: the prompt does not fit. STATUS_NOMEM: the queue is full. Then on_done is not called. */
 int scheduler_submit(struct scheduler *s, struct job *job, struct error *err);
-/* A job's is_blocked may have changed. Any thread. */
-void scheduler_wake(struct scheduler *s);
 void scheduler_read_stats(struct scheduler *s, struct scheduler_stats *out);
 int scheduler_n_ctx(const struct scheduler *s);
 

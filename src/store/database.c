@@ -70,11 +70,6 @@ const char *database_failure(const struct database *db)
     return atomic_load_explicit(&db->failed, memory_order_acquire) ? db->failure : NULL;
 }
 
-const char *database_path(const struct database *db)
-{
-    return db->path;
-}
-
 /* ---- statements ---- */
 
 void query_open(struct query *q, struct database *db, const char *sql)
@@ -140,11 +135,6 @@ int database_run(struct database *db, const char *sql, const int64_t *args, int 
 int64_t database_last_id(const struct database *db)
 {
     return sqlite3_last_insert_rowid(db->handle);
-}
-
-int database_n_changed(const struct database *db)
-{
-    return sqlite3_changes(db->handle);
 }
 
 int database_begin(struct database *db, struct error *err)

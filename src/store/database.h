@@ -23,7 +23,6 @@ struct database;
 int database_open(struct database **out, const char *path, int32_t application,
                   const char *const migrations[], struct error *err);
 void database_close(struct database *db); /* accepts NULL */
-const char *database_path(const struct database *db);
 /* Why no more changes are taken; NULL while they are. Any thread. */
 const char *database_failure(const struct database *db);
 
@@ -49,6 +48,5 @@ int query_close(struct query *q, struct error *err);
 /* A statement that takes integers alone and gives no rows. */
 int database_run(struct database *db, const char *sql, const int64_t *args, int n_args, struct error *err);
 int64_t database_last_id(const struct database *db); /* rowid of the newest row that was inserted */
-int database_n_changed(const struct database *db);   /* rows of the last statement that changed any */
 
 #endif

@@ -154,11 +154,6 @@ const struct highlight_lang *highlight_find(struct str name)
     return NULL;
 }
 
-struct str highlight_name(const struct highlight_lang *l)
-{
-    return (struct str){l->names, strcspn(l->names, " ")};
-}
-
 /* ---- the lexer ---- */
 
 struct lexer {

@@ -11,7 +11,6 @@ struct highlight_lang;
 /* By the word after a code fence ("c", "c++", "py", "javascript", ...), any case. NULL: unknown, show it
  * plain. */
 const struct highlight_lang *highlight_find(struct str name);
-struct str highlight_name(const struct highlight_lang *l);
 
 struct highlight_state {
     uint8_t inside; /* 0: nothing; otherwise which multi-line construct of the language the line starts in */

@@ -201,6 +201,9 @@ static int on_line(void *ctx, struct setting *line, struct error *err)
             k->given[i] = true;
             return read_field(k, &fields[i], line);
         }
+    if (!*line->section)
+        return error_set(err, STATUS_FORMAT, "%s:%d: expected a section such as [model] first, found \"%.60s\"",
+                         line->path, line->line, line->key);
     return error_set(err, STATUS_FORMAT, "%s:%d: [%s] has no key %s", line->path, line->line, line->section,
                      line->key);
 }
