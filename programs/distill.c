@@ -14,7 +14,7 @@
 #include "eval.h"
 #include "finetune.h"
 
-enum { PATH_BYTES = 480, ANSWERS_MAX = 1 << 30 };
+enum { PATH_BYTES = 480 };
 
 /* The teacher's answers, a line each; an empty one for an answer that came to no end. */
 struct answers {
@@ -202,7 +202,9 @@ static int by_text(struct finetune *f, struct error *err)
     int rc = make_answers(&a, f->o, err);
     f->paths = &path;
     f->n_paths = 1;
-    return rc == STATUS_OK ? finetune_run(f, err) : rc;
+    if (rc == STATUS_OK) rc = finetune_run(f, err);
+    f->paths = NULL; /* `a` ends here */
+    return rc;
 }
 
 static int by_logits(struct finetune *f, struct error *err)

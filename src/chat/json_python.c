@@ -52,7 +52,7 @@ static void put_real(struct buf *out, double v)
     int precision = 0;
     do snprintf(text, sizeof text, "%.*e", precision, v);
     while (strtod(text, NULL) != v && ++precision < 17);
-    char digits[24];
+    char digits[24] = "0";
     int n = 0;
     for (const char *p = text; *p != 'e'; p++)
         if (*p >= '0' && *p <= '9') digits[n++] = *p;
@@ -124,10 +124,10 @@ static void begin_member(struct writer *w, struct str key)
 /* A key seen before in this object gives its place the new value; the member just written goes. */
 static void end_member(struct writer *w)
 {
-    struct member *last = &w->members[w->n - 1];
     struct buf *out = w->out;
+    if (w->failed || out->failed || w->n == 0) return; /* no memory for the member */
+    struct member *last = &w->members[w->n - 1];
     last->value_end = out->n;
-    if (out->failed) return;
     struct str key = str_slice(buf_view(out), last->key, last->key_end);
     for (size_t i = w->first[w->depth - 1]; i + 1 < w->n; i++) {
         struct member *m = &w->members[i];

@@ -167,8 +167,8 @@ static void assign_rows(struct source *s, uint32_t *row_of, int row_tokens)
 static int pack(struct batches *b, struct source *s, uint64_t seed, struct error *err)
 {
     if (s->n_pieces > UINT32_MAX) return error_set(err, STATUS_RANGE, "too many documents for one source");
-    uint32_t *row_of = calloc(s->n_pieces, sizeof *row_of);
-    struct piece *ordered = calloc(s->n_pieces, sizeof *ordered);
+    uint32_t *row_of = calloc(s->n_pieces + 1, sizeof *row_of);
+    struct piece *ordered = calloc(s->n_pieces + 1, sizeof *ordered);
     s->row_first = calloc(s->n_pieces + 1, sizeof *s->row_first);
     int rc = STATUS_OK;
     if (!row_of || !ordered || !s->row_first) {

@@ -144,8 +144,8 @@ static bool count_piece(struct bpe_trainer *t, struct str piece)
     size_t at = t->symbols.n / sizeof *ids;
     buf_append(&t->symbols, ids, piece.n * sizeof *ids);
     struct word *words = with_room(t->words, t->n_words, &t->words_cap, sizeof *words);
+    if (words) t->words = words; /* the old ones are gone */
     if (!words || t->symbols.failed) return false;
-    t->words = words;
     t->words[t->n_words++] = (struct word){at, (uint32_t)piece.n, 1};
     *slot = (uint32_t)t->n_words;
     return true;

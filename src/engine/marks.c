@@ -150,7 +150,7 @@ static int load_mark(struct session *s, struct state_reader *r, int n_tokens, st
     uint32_t sizes[2];
     uint64_t most = arch->mark_bytes ? arch->mark_bytes(s->engine->model) : 0;
     int rc = r->read(r->ctx, sizes, sizeof sizes, err),
-        after = s->n_marks ? s->marks[s->n_marks - 1].n_tokens : 0;
+        after = s->marks && s->n_marks > 0 ? s->marks[s->n_marks - 1].n_tokens : 0;
     if (rc != STATUS_OK) return rc;
     if (sizes[0] <= (uint32_t)after || sizes[0] > (uint32_t)n_tokens || sizes[1] > most)
         return error_set(err, STATUS_FORMAT,
@@ -159,7 +159,7 @@ static int load_mark(struct session *s, struct state_reader *r, int n_tokens, st
     struct mark m = {.n_tokens = (int)sizes[0], .n_bytes = sizes[1], .bytes = malloc(sizes[1] + 1)};
     if (!m.bytes) return error_set(err, STATUS_NOMEM, "saved state: a mark of %u bytes", sizes[1]);
     rc = r->read(r->ctx, m.bytes, m.n_bytes, err);
-    if (rc == STATUS_OK && s->n_marks < s->engine->plan.n_marks)
+    if (rc == STATUS_OK && s->marks && s->n_marks < s->engine->plan.n_marks)
         s->marks[s->n_marks++] = m;
     else
         free(m.bytes);
