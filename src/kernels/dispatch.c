@@ -96,6 +96,7 @@ matmul_packed_fn *kernels_matmul_packed(const struct kernels *k, enum dtype dtyp
     case DTYPE_Q5_K: return k->matmul_packed_q5_k;
     case DTYPE_Q6_K: return k->matmul_packed_q6_k;
     case DTYPE_MXFP4: return k->matmul_packed_mxfp4;
+    case DTYPE_FP8_E4M3: return k->matmul_packed_fp8;
     default: return NULL;
     }
 }

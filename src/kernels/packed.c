@@ -24,7 +24,7 @@ static const struct layout layouts[] = {
     {DTYPE_Q4_1, HIGH_NONE, 0, 1, 64},      {DTYPE_Q5_0, HIGH_ONE, 16, 1, 32},
     {DTYPE_Q5_1, HIGH_ONE, 0, 1, 64},       {DTYPE_MXFP4, HIGH_NONE, 0, 1, 16},
     {DTYPE_Q4_K, HIGH_NONE, 0, SUPER, 320}, {DTYPE_Q5_K, HIGH_ONE, 0, SUPER, 320},
-    {DTYPE_Q6_K, HIGH_TWO, 32, SUPER, 288},
+    {DTYPE_Q6_K, HIGH_TWO, 32, SUPER, 288}, {DTYPE_FP8_E4M3, HIGH_ALL, 0, 1, 2},
 };
 
 static const struct layout *layout_of(enum dtype t)
@@ -48,6 +48,13 @@ static enum dtype packed_dtype(const struct matrix *w)
     return fp4 ? DTYPE_MXFP4 : w->dtype;
 }
 
+/* FP8 needs powers of two as scales, each of whole groups and blocks. */
+static bool fp8_packs(const struct matrix *w)
+{
+    return w->scale && w->scale_dtype == DTYPE_E8M0 && w->scale_rows % PACK_ROWS == 0 &&
+           w->scale_cols % PACK_COLS == 0;
+}
+
 struct packed_matrix packed_view(const struct matrix *w, const uint8_t *data)
 {
     struct packed_matrix p = {.dtype = packed_dtype(w), .rows = w->rows, .cols = w->cols, .data = data};
@@ -62,6 +69,7 @@ uint64_t packed_bytes(const struct matrix *w)
 {
     const struct layout *l = layout_of(packed_dtype(w));
     if (!l || w->cols % (PACK_COLS * l->factor_blocks) != 0 || w->cols == 0) return 0;
+    if (l->dtype == DTYPE_FP8_E4M3 && !fp8_packs(w)) return 0;
     struct packed_matrix p = packed_view(w, NULL);
     return (uint64_t)packed_groups(&p) * p.group_bytes;
 }
@@ -126,9 +134,18 @@ static const uint8_t *read_codes(uint8_t code[PACK_COLS], const struct matrix *w
     case DTYPE_FP4_E2M1: /* FP4: two columns per byte, the even one low */
         for (int i = 0; i < PACK_COLS; i++) code[i] = row[(b * PACK_COLS + i) / 2] >> 4 * (i & 1) & 15;
         break;
+    case DTYPE_FP8_E4M3: memcpy(code, block, PACK_COLS); break;
     default: break;
     }
     return block;
+}
+
+/* An e4m3 number in units of 2^-9. */
+static int32_t fp8_units(uint8_t code)
+{
+    int exponent = code >> 3 & 15, mantissa = code & 7;
+    int32_t magnitude = exponent ? (8 | mantissa) << (exponent - 1) : mantissa;
+    return code & 0x80 ? -magnitude : magnitude;
 }
 
 /* The e8m0 scale of a block; FP4 has it in an array of its own. */
@@ -138,6 +155,24 @@ static uint8_t e8m0_of(const struct matrix *w, const uint8_t *block, int r, int 
 }
 
 /* ---- writing ---- */
+
+static bool fp8_has_nan(const uint8_t code[PACK_COLS])
+{
+    uint8_t nan = 0;
+    for (int i = 0; i < PACK_COLS; i++) nan |= (code[i] & 0x7F) == 0x7F;
+    return nan;
+}
+
+/* Does one of sixteen numbers have bits below 2^-6? The mantissas of small exponents reach down there. */
+static bool fp8_has_rest(const uint8_t code[16])
+{
+    uint8_t rest = 0;
+    for (int i = 0; i < 16; i++) {
+        uint8_t m = code[i] & 0x7F, below = m < 16 ? 7 : m < 24 ? 3 : m < 32 ? 1 : 0;
+        rest |= m & below;
+    }
+    return rest != 0;
+}
 
 static void write_codes(uint8_t *out, uint8_t code[PACK_ROWS][PACK_COLS], enum high_bits high)
 {
@@ -181,6 +216,13 @@ static bool write_factors(uint8_t *factors, const struct matrix *w, const struct
         if (e <= 1) memset(code, 0, PACK_COLS);
         f[lane] = (uint8_t)(e <= 1 ? 0 : e - 1); /* the codes' values are doubled */
         return true;
+    }
+    case DTYPE_FP8_E4M3: {
+        uint8_t e =
+            w->scale[(size_t)(r / w->scale_rows) * w->scale_stride + (size_t)(b * PACK_COLS / w->scale_cols)];
+        f[0] = e;
+        f[1] = (uint8_t)((lane ? f[1] : 0) | fp8_has_rest(code) | fp8_has_rest(code + 16) << 1);
+        return e != 255 && !fp8_has_nan(code);
     }
     case DTYPE_Q4_K:
     case DTYPE_Q5_K: {
@@ -250,12 +292,20 @@ void packed_block_read(struct packed_block *out, const struct packed_matrix *p, 
     const uint8_t *codes = group + p->code_offset + (size_t)b * (size_t)block_bytes(l);
     for (int i = 0; i < PACK_COLS; i++) {
         int code = stored_code(codes, l->high, lane, i);
-        out->code[i] = (int16_t)(l->dtype == DTYPE_MXFP4 ? e2m1_twice[code] : code - l->bias);
+        out->code[i] = l->dtype == DTYPE_MXFP4      ? e2m1_twice[code]
+                       : l->dtype == DTYPE_FP8_E4M3 ? fp8_units((uint8_t)code)
+                                                    : code - l->bias;
+    }
+    out->unit = 1;
+    out->has_minimum = false;
+    out->halves = l->dtype == DTYPE_Q6_K;
+    if (l->dtype == DTYPE_FP8_E4M3) {
+        out->unit = 0x1p-3f;
+        out->scale[0] = out->scale[1] = ldexpf(1, f[0] - 127 - 6);
+        return;
     }
     float d = l->dtype == DTYPE_MXFP4 ? ldexpf(f[lane] != 0, f[lane] - 127) : load_f16(f + 2 * lane);
     out->scale[0] = out->scale[1] = d;
-    out->halves = l->dtype == DTYPE_Q6_K;
-    out->has_minimum = false;
     if (l->dtype == DTYPE_Q6_K)
         for (int h = 0; h < 2; h++) out->scale[h] = d * (float)(int8_t)f[32 + 32 * in_super + 16 * h + lane];
     if (l->dtype == DTYPE_Q4_K || l->dtype == DTYPE_Q5_K) {
@@ -274,7 +324,7 @@ void packed_decode_row(float *dst, const struct packed_matrix *p, int r)
     struct packed_block b;
     for (int i = 0; i < p->cols; i++) {
         if (i % PACK_COLS == 0) packed_block_read(&b, p, r, i / PACK_COLS);
-        float product = b.scale[i % PACK_COLS / 16] * (float)b.code[i % PACK_COLS]; /* exact */
+        float product = b.scale[i % PACK_COLS / 16] * ((float)b.code[i % PACK_COLS] * b.unit); /* exact */
         dst[i] = b.has_minimum ? product + b.minimum : product;
     }
 }

@@ -1,3 +1,4 @@
+// clang-format off
 /* Packed weights and int8 activations: the operands of the integer products.
  *
  * A packed matrix holds the weights of its source format, nothing rounded, sixteen rows side by side, so that
@@ -11,20 +12,26 @@
  *     bit 4     (Q5_*) one line; in byte 4 r + i bit g is that of column 4 g + i
  *     bits 4-5  (Q6_K) two lines; in byte 4 r + i of line h bits 2 f and 2 f + 1 are those of column
  *               16 h + 4 f + i
- *     bytes     (Q8_0) eight lines; in line g, byte 4 r + i holds code + 128 of column 4 g + i
+ *     bytes     (Q8_0, FP8) eight lines; in line g, byte 4 r + i holds column 4 g + i of row r: code + 128, or
+ *               the e4m3 code as it is
  * Factors, each sixteen of them:
  *     Q8_0 Q4_0 Q5_0    f16 d                              per block
  *     Q4_1 Q5_1         f16 d, f16 m                       per block
  *     MXFP4             u8 e: d = 2^(e - 127), codes doubled  per block
  *     Q4_K Q5_K         f16 d, f16 dmin; eight times u8 scale; eight times u8 minimum   per 8 blocks
  *     Q6_K              f16 d; sixteen times i8 scale      per 8 blocks
+ * FP8, whose scales cover at least sixteen rows, has two bytes per block for all of them: u8 e, d = 2^(e - 127),
+ * and a byte in which bit h tells that half h has numbers that are no multiples of 2^-6, the least of which is
+ * 2^-9.
  *
  * What a product means (d, s: of the activations; one chain of operations per row and token):
- *     y = 0; for each block of 32 columns in order, dot[h] being the exact integer
- * sum of code * q over half h, y = fma(fma(dot[1], d[1], dot[0] * d[0]), scale, y) Q6_K instead: for each
- * half, y = fma(dot[h] * d[h], scale[h], y) with a minimum: y = fma(minimum, s, y)     minimum: m, or -(dmin
- * * u8) scale is exact in float (d * u8 and the like have at most 24 significant bits), products are rounded.
- */
+ *     y = 0; for each block of 32 columns in order, dot[h] being the exact integer sum of code * q over half h
+ *     (FP8: of number * q, exact too, and rounded once to a float)
+ *         y = fma(fma(dot[1], d[1], dot[0] * d[0]), scale, y)
+ *         Q6_K instead: for each half, y = fma(dot[h] * d[h], scale[h], y)
+ *         with a minimum: y = fma(minimum, s, y)     minimum: m, or -(dmin * u8)
+ * scale is exact in float (d * u8 and the like have at most 24 significant bits), products are rounded. */
+// clang-format on
 #ifndef FATHOM_KERNELS_PACKED_H
 #define FATHOM_KERNELS_PACKED_H
 
@@ -71,7 +78,8 @@ static inline const uint8_t *packed_group(const struct packed_matrix *p, int g)
 
 /* One block of one row: what the definition above speaks of. */
 struct packed_block {
-    int16_t code[PACK_COLS];
+    int32_t code[PACK_COLS];
+    float unit;     /* what a code counts: 2^-3 in FP8 (codes in 2^-9, scales for 2^-6), else 1 */
     float scale[2]; /* of each half */
     bool halves;    /* the halves are multiplied apart */
     bool has_minimum;

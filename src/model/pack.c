@@ -91,7 +91,7 @@ static void pack_one(void *ctx, struct matrix *w)
         const struct tensor *t = tensor_of(k->checkpoint, w->data);
         struct str name = t ? t->name : STR("a tensor");
         k->rc = error_set(k->err, STATUS_NONFINITE,
-                          "%.*s: weights of %d x %d in %s: a block's scale is not a finite number",
+                          "%.*s: weights of %d x %d in %s: a block's scale or a weight is not finite",
                           STR_ARG(name), w->rows, w->cols, dtypes[w->dtype].name);
         return;
     }

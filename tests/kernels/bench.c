@@ -99,18 +99,31 @@ BENCH_MATMUL(mxfp4, DTYPE_MXFP4)
 BENCH_MATMUL(fp8, DTYPE_FP8_E4M3)
 BENCH_MATMUL(fp4, DTYPE_FP4_E2M1)
 
+/* FP8 codes of a normal distribution whose largest are near the largest of the format. */
+static void codes_as_released(struct check *c, uint8_t *codes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) codes[i] = e4m3_from_f32((float)rng_normal(&c->rng) * 80);
+}
+
 /* As bench_matmul, for packed weights; seconds to pack them are a line of their own. */
 static void bench_packed(const struct kernels *k, const char *name, enum dtype dtype)
 {
     struct check c = {0};
     rng_seed(&c.rng, 1);
     struct matrix w = check_matrix(&c, dtype, DIM, DIM, NUMBERS_NORMAL);
+    if (dtype == DTYPE_FP8_E4M3) {
+        uint8_t *data = check_bytes(&c, (size_t)DIM * DIM);
+        codes_as_released(&c, data, (size_t)DIM * DIM);
+        w.data = data, w.row_bytes = DIM;
+        scales_as_released(&w, check_bytes(&c, DIM * DIM / 32));
+    }
     size_t bytes = packed_bytes(&w);
     bool slow = strcmp(k->isa, "ref") == 0;
     int n_copies = slow ? 1 : (int)(STREAM_BYTES / bytes) + 1, next = 0;
     uint8_t *copies = aligned_alloc((size_t)2 << 20, ((size_t)n_copies * bytes + 4095) / 4096 * 4096);
     CHECK(copies);
-    madvise(copies, (size_t)n_copies * bytes / 4096 * 4096, MADV_HUGEPAGE); /* as the engine has its weights */
+    madvise(copies, (size_t)n_copies * bytes / 4096 * 4096,
+            MADV_HUGEPAGE); /* as the engine has its weights */
     struct packed_matrix p = packed_view(&w, copies);
     BEST(packing, 1, CHECK(pack_groups(copies, &p, &w, 0, packed_groups(&p))))
     if (slow) row(k, name, "packing", packing, (double)matrix_bytes(&w), 0);
@@ -164,6 +177,7 @@ BENCH_PACKED(q4_k, DTYPE_Q4_K)
 BENCH_PACKED(q5_k, DTYPE_Q5_K)
 BENCH_PACKED(q6_k, DTYPE_Q6_K)
 BENCH_PACKED(mxfp4, DTYPE_MXFP4)
+BENCH_PACKED(fp8, DTYPE_FP8_E4M3)
 
 enum { N = 4096, N_ROWS = 2048, HEAD_DIM = 128 };
 

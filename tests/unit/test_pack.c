@@ -138,6 +138,39 @@ static void scales_that_are_no_numbers_are_refused(void **state)
         }
 }
 
+/* FP8 as released: a power of two for 128 x 128 codes. */
+static void fp8_is_packed_with_scales_of_whole_groups(void **state)
+{
+    (void)state;
+    uint8_t scale[2] = {120, 130};
+    float want[256], got[256];
+    for (int variant = 0; variant < 6; variant++) {
+        struct bag b = {.n = 0};
+        struct arena arena;
+        struct error err = {0};
+        uint8_t *data = add_matrix(&b, DTYPE_FP8_E4M3, 33, 256);
+        struct matrix *w = &b.w[0];
+        b.model.embedding_data = data;
+        w->scale = scale, w->scale_dtype = DTYPE_E8M0;
+        w->scale_rows = w->scale_cols = 128, w->scale_stride = 2;
+        scale[1] = variant == 1 ? 255 : 130;
+        if (variant == 2) data[32 * 256 + 255] = 0xFF;
+        if (variant == 3) w->scale_rows = 33, w->scale_cols = 16;
+        if (variant == 4) w->scale_dtype = DTYPE_F32;
+        if (variant == 5) w->scale = NULL;
+        bool bad = variant == 1 || variant == 2;
+        assert_int_equal(pack(&b, &arena, NULL, &err), bad ? STATUS_NONFINITE : STATUS_OK);
+        assert_true(!w->packed == (variant != 0));
+        for (int r = 0; r < 33 && w->packed; r++) {
+            matrix_decode_row(want, w, r);
+            packed_decode_row(got, w->packed, r);
+            for (int c = 0; c < 256; c++) assert_true(want[c] == got[c]);
+        }
+        arena_free(&arena);
+        free(data);
+    }
+}
+
 /* Floats read as Q4_0: among so many bytes there are scales that are none. */
 static void the_refused_tensor_is_named(void **state)
 {
@@ -272,6 +305,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_rows_is_packed),
         cmocka_unit_test(scales_that_are_no_numbers_are_refused),
+        cmocka_unit_test(fp8_is_packed_with_scales_of_whole_groups),
         cmocka_unit_test(the_refused_tensor_is_named),
         cmocka_unit_test(what_has_no_packed_form_stays),
         cmocka_unit_test(tied_embeddings_are_kept),

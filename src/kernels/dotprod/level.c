@@ -4,6 +4,7 @@
 #include "kernels/simd/level.h"
 #include "kernels/neon/vec.inc"
 #include "kernels/simd/lanes.inc"
+#include "kernels/simd/e8m0.inc"
 #include "kernels/neon/ints.inc"
 #include "kernels/simd/packed.inc"
 

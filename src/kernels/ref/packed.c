@@ -43,10 +43,11 @@ static float product(const struct packed_matrix *w, const struct q8_rows *x, int
         struct q8_rows at = q8_at(x, (size_t)t, (size_t)b * PACK_COLS);
         int32_t dot[2] = {0};
         for (int i = 0; i < PACK_COLS; i++) dot[i / 16] += block.code[i] * at.q[i];
+        float sum[2] = {(float)dot[0] * block.unit, (float)dot[1] * block.unit};
         if (block.halves)
-            for (int h = 0; h < 2; h++) y = fmaf((float)dot[h] * at.d[h], block.scale[h], y);
+            for (int h = 0; h < 2; h++) y = fmaf(sum[h] * at.d[h], block.scale[h], y);
         else
-            y = fmaf(fmaf((float)dot[1], at.d[1], (float)dot[0] * at.d[0]), block.scale[0], y);
+            y = fmaf(fmaf(sum[1], at.d[1], sum[0] * at.d[0]), block.scale[0], y);
         if (block.has_minimum) y = fmaf(block.minimum, at.s[0], y);
     }
     return y;
@@ -75,3 +76,4 @@ MATMUL_PACKED(q4_k)
 MATMUL_PACKED(q5_k)
 MATMUL_PACKED(q6_k)
 MATMUL_PACKED(mxfp4)
+MATMUL_PACKED(fp8)

@@ -21,6 +21,13 @@
  * the shuffles that decoding is made of. */
 #define IN_MEMORY(x) __asm__("" : "+m"(x))
 
+/* Takes x as computed here: sums of integers are otherwise regrouped, which takes more registers than there
+ * are. */
+#define IN_REGISTER(x) __asm__("" : "+x"(x))
+
+/* A panel: 512 columns of sixteen rows or of two times sixteen, decoded (packed.inc). */
+enum { PANEL_BLOCKS = 16, WIDE_TOKENS = 4 /* of a pass over two lines for each code */ };
+
 INLINE int at_most(int a, int b)
 {
     return a < b ? a : b;

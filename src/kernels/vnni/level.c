@@ -14,6 +14,7 @@ struct block_codes {
     line line[8];
 };
 #define WIDE_BIAS     128
+#define WIDE_WORDS    0
 #define E2M1_BIAS     12
 #define PACKED_TOKENS 8
 #define PACKED_GROUPS 2
@@ -116,8 +117,27 @@ INLINE void store_rounded(int8_t *q, int32_t sums[4], const lanes a[4], int n)
     store_heads(sums, _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0xB1)));
 }
 
-#include "kernels/simd/packed.inc"
+INLINE ints16 ints16_add(ints16 a, ints16 b)
+{
+    return (ints16){{_mm512_add_epi32(a.v[0], b.v[0])}};
+}
+INLINE ints16 ints16_shift_left(ints16 a, unsigned n)
+{
+    return (ints16){{_mm512_slli_epi32(a.v[0], n)}};
+}
+/* A lookup takes seven bits, and where its mask is not set leaves the code for the table's other half. */
+INLINE line line_lookup(line code, const uint8_t table[256])
+{
+    const __m512i t[4] = {_mm512_load_si512(table), _mm512_load_si512(table + 64),
+                          _mm512_load_si512(table + 128), _mm512_load_si512(table + 192)};
+    __mmask64 upper = _mm512_movepi8_mask(code.v[0]);
+    __m512i r = _mm512_mask2_permutex2var_epi8(t[2], code.v[0], upper, t[3]);
+    return (line){{_mm512_mask2_permutex2var_epi8(t[0], r, _knot_mask64(upper), t[1])}};
+}
+
 #include "kernels/simd/e8m0.inc"
+#include "kernels/simd/fp8_digits.inc"
+#include "kernels/simd/packed.inc"
 #include "kernels/simd/index.inc"
 
 static void peak_int8(int32_t *sum, const uint8_t *a, const int8_t *b, int n)
