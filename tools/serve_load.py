@@ -45,7 +45,7 @@ def ask(prompt, n):
 
 
 def rate(n_clients, salt):
-    """Tokens per second over all clients."""
+    """Tokens per second over all clients, from the first request to the last answer; and the prompts' length."""
     results = [None] * n_clients
 
     def client(i):
@@ -56,13 +56,11 @@ def rate(n_clients, salt):
         t.start()
     for t in threads:
         t.join()
-    return sum(r[3] for r in results) / (time.monotonic() - start)
+    return sum(r[3] for r in results) / (time.monotonic() - start), results[0][2]
 
 
 class Llama:
     """llama.cpp's library with a context for 8 sequences."""
-    PROMPT = 30  # tokens of the short prompts
-
     def __init__(self, path, n_ctx):
         sys.path.insert(0, str(pathlib.Path(__file__).parent))
         from llama_cpp import LlamaCpp
@@ -87,12 +85,12 @@ class Llama:
     def clear(self):
         self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
 
-    def rate(self, n):
+    def rate(self, n, n_prompt):
         self.clear()
         start = time.monotonic()
-        self.decode([(random.randrange(1000), i, s, i + 1 == self.PROMPT) for s in range(n) for i in range(self.PROMPT)])
+        self.decode([(random.randrange(1000), i, s, i + 1 == n_prompt) for s in range(n) for i in range(n_prompt)])
         for step in range(args.tokens - 1):
-            self.decode([(random.randrange(1000), self.PROMPT + step, s, True) for s in range(n)])
+            self.decode([(random.randrange(1000), n_prompt + step, s, True) for s in range(n)])
         return n * args.tokens / (time.monotonic() - start)
 
     def first(self, n_prompt):
@@ -113,15 +111,19 @@ salt = str(time.time())
 ask("hi", 1)
 prompts = [int(p) for p in args.prompts.split(",") if p]
 llama = Llama(args.llama, 8 * (max(prompts, default=0) + 1024)) if args.llama else None  # it shares the cells out among 8 sequences
-rate(1, f"{salt} once before")
+n_short = rate(1, f"{salt} once before")[1]
 if llama:
-    llama.rate(1)
+    llama.rate(1, n_short)
 beside = " llama.cpp |" if llama else ""
-print(f"| requests at a time | tokens/s together | each |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
-for n in map(int, args.clients.split(",")):
-    ours, theirs = medians(lambda k: rate(n, f"{salt}.{k}"), (lambda: llama.rate(n)) if llama else None)
+clients = [int(n) for n in args.clients.split(",") if n]
+if clients:
+    print(f"Answers of {args.tokens} tokens, prompts of {n_short}, which are part of the time:\n")
+    print(f"| requests at a time | tokens/s together | each |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
+for n in clients:
+    ours, theirs = medians(lambda k: rate(n, f"{salt}.{k}")[0], (lambda: llama.rate(n, n_short)) if llama else None)
     print(f"| {n} | {ours:.1f} | {ours / n:.1f} |" + (f" {theirs:.1f} |" if llama else ""), flush=True)
-print(f"\n| prompt tokens | first token after | read at |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
+if prompts:
+    print(f"\n| prompt tokens | first token after | read at |{beside}\n| --- | --- | --- |{' --- |' if llama else ''}")
 for words in prompts:
     lengths = []
 
