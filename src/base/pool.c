@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
+#include "base/thread.h"
 
 #if defined(__x86_64__)
 #define CPU_RELAX() __builtin_ia32_pause()
@@ -137,7 +138,7 @@ int pool_open(struct pool **out, int n_threads, struct error *err)
     }
     for (int i = 1; i < n_threads; i++) {
         p->workers[i] = (struct worker){.pool = p, .id = i};
-        if (pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]) != 0) {
+        if (thread_start(&p->workers[i].thread, worker_main, &p->workers[i]) != 0) {
             pool_close(p);
             return error_set(err, STATUS_NOMEM, "cannot start thread %d of %d", i + 1, n_threads);
         }

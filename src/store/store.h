@@ -89,7 +89,7 @@ struct usage_row {
 typedef void usage_fn(void *ctx, const struct usage_row *r);
 
 /* Adds to today's row. Never waits for the disk, so the engine's thread may call it; what was added is on the
- * disk a second later, and is lost if the process is killed before. */
+ * way to the disk when it returns, and is lost if the process is killed before it is there. */
 void usage_add(struct store *s, uint64_t owner, const char *model, const struct usage_counts *n);
 /* Rows of the last n_days, today among them, the newest day first, with what was added until now. owner NULL:
  * everybody's. */

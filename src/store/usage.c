@@ -1,10 +1,12 @@
-/* Tokens by day, owner and model: gathered in memory, written by a thread of its own. See store.h. */
+/* Tokens by day, owner and model: gathered in memory, written at once by a thread of its own; what comes
+ * while it waits for the disk goes together. See store.h. */
 #include "store/internal.h"
 
 #include <string.h>
 #include <time.h>
+#include "base/thread.h"
 
-enum { WAIT_MS = 1000, WAIT_AFTER_FAILURE_MS = 10000, MS_PER_DAY = 86400000 };
+enum { WAIT_AFTER_FAILURE_MS = 10000, MS_PER_DAY = 86400000 };
 
 static int64_t today(void)
 {
@@ -110,7 +112,6 @@ static void *write_usage(void *ctx)
             pthread_cond_wait(&u->wake, &u->lock);
             continue;
         }
-        rest(u, WAIT_MS); /* more comes soon */
         pthread_mutex_unlock(&u->lock);
         int rc = flush(s, NULL);
         pthread_mutex_lock(&u->lock);
@@ -129,7 +130,7 @@ int usage_open(struct store *s, struct error *err)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&u->wake, &attr);
     pthread_condattr_destroy(&attr);
-    int rc = pthread_create(&u->thread, NULL, write_usage, s);
+    int rc = thread_start(&u->thread, write_usage, s);
     u->has_thread = rc == 0;
     return rc == 0 ? STATUS_OK
                    : error_set(err, STATUS_NOMEM, "store: cannot start a thread: %s", strerror(rc));

@@ -7,13 +7,14 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
 import sqlite3
 import stat
 import threading
 import time
 
-from harness import GGUF, main, refused, run
+from harness import GGUF, LONG, main, refused, run
 from serving import Server
 
 KEYS = ["the-first-key-0123456789", "the-second-key-0123456789"]
@@ -208,7 +209,7 @@ def a_sudden_end_loses_nothing(folder):
     """SIGKILL at random moments while turns are saved: what was acknowledged is there, what was not is there whole or not at all."""
     rng = random.Random(7)
     acknowledged, sent, one = [], [], None
-    for round_ in range(12):
+    for round_ in range(300 if LONG else 12):
         s = start(folder)
         if one is None:
             one = "/conversations/" + call(s, "POST", "/conversations", {}, 201)["id"]
@@ -280,5 +281,61 @@ def usage_is_counted(folder):
     refused("serve", "-m", GGUF, "--prices", folder / "prices.json", says="expected an object of models")
 
 
+def usage_outlives_a_sudden_end(folder):
+    """It is written when an answer ends, not when there is time."""
+    expected, waits = 0, []
+    for _ in range(20 if LONG else 4):
+        s = start(folder)
+        for _ in range(3):
+            call(s, "POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2})
+            expected += 1
+            began = time.monotonic()
+            while True:
+                db = sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True)
+                ((found,),) = db.execute("SELECT sum(requests) FROM usage").fetchall()
+                db.close()
+                if found == expected:
+                    break
+                assert time.monotonic() - began < 60, (found, expected)
+                time.sleep(0.005)
+            waits.append(time.monotonic() - began)
+        s.process.kill()
+        s.process.wait()
+    assert min(waits) < 0.5, waits
+    s = start(folder)
+    assert call(s, "GET", "/usage")["total"]["requests"] == expected
+    s.stop()
+
+
+def files_that_may_not_grow(folder):
+    """Writes come back short, then fail: nothing more is acknowledged, reading goes on, and a restart has all that was acknowledged."""
+    for limit in (40000, 70001, 150000) if not LONG else range(40000, 240000, 4001):
+        s = start(folder)
+        one = "/conversations/" + call(s, "POST", "/conversations", {}, 201)["id"]
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        acknowledged, status = [], 201
+        while status == 201:
+            text = f"turn {len(acknowledged)} " + "x" * 3000
+            status, _, answer = s.request("POST", one + "/turns", turn(len(acknowledged), "user", text))
+            if status == 201:
+                acknowledged.append(text)
+            assert len(acknowledged) < 200, "the limit was never met"
+        message = json.loads(answer)["error"]["message"]
+        assert status == 503 and "store.db: " in message, (status, message)
+        again = call(s, "POST", one + "/turns", turn(0, "user", "x"), 503)["error"]["message"]
+        assert "until a restart" in again or "disk is full" in again, again
+        assert call(s, "GET", "/health")["status"] == "degraded", "a failed write is said"
+        assert [t["content"] for t in call(s, "GET", one)["turns"]] == acknowledged
+        assert call(s, "POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2})["choices"], "answers go on"
+        s.process.kill()
+        s.process.wait()
+        s = start(folder)
+        assert [t["content"] for t in call(s, "GET", one)["turns"]] == acknowledged and call(s, "GET", "/health")["status"] == "ok"
+        call(s, "POST", one + "/turns", turn(0, "user", "x"), 201)
+        s.stop()
+        (folder / "store.db").unlink()
+
+
 main([conversations_are_kept, lists_have_pages, mistakes_are_told, owners_do_not_meet, files_are_private_and_the_store_can_be_off,
-      files_that_cannot_be_used, a_locked_file_is_said_and_passes, damage_is_shown, usage_is_counted, a_sudden_end_loses_nothing])
+      files_that_cannot_be_used, a_locked_file_is_said_and_passes, damage_is_shown, usage_is_counted, usage_outlives_a_sudden_end, files_that_may_not_grow,
+      a_sudden_end_loses_nothing])

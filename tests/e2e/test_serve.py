@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from harness import EMULATOR, GGUF, TINY, Skip, main, refused, run
+from harness import EMULATOR, GGUF, LONG, TINY, Skip, main, refused, run
 from serving import WAIT, Server
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
@@ -388,7 +388,7 @@ def mutants():
     whole = OPEN + CALL + CLOSE
     rng = random.Random(7)
     texts = [whole[:i] for i in range(0, len(whole), 9)]
-    for _ in range(60):
+    for _ in range(2000 if LONG else 60):
         i, j = sorted(rng.randrange(len(whole)) for _ in range(2))
         texts.append(rng.choice([whole[:i] + whole[j:], whole[:i] + whole[i:j] * 2 + whole[j:], whole[:i] + rng.choice(["<", ">", '"', "｜DSML｜", "\n", "</", "{"]) + whole[i:]]))
     return texts

@@ -3,6 +3,7 @@
 
     test_serve_faults.py FATHOM TINY_MODELS [EMULATOR...]"""
 import hashlib
+import http.client
 import json
 import pathlib
 import random
@@ -13,8 +14,8 @@ import socket
 import threading
 import time
 
-from harness import EMULATOR, built_with, main
-from serving import WAIT, Server
+from harness import EMULATOR, LONG, built_with, main
+from serving import WAIT, Server, events_of
 
 HELLO = [{"role": "user", "content": "hello"}]
 CHAT = {"messages": HELLO, "max_tokens": 12, "temperature": 0}
@@ -53,7 +54,7 @@ def slow_clients_hold_up_nobody(folder):
     """Hundreds of connections that send a header, a body or nothing, a byte now and then."""
     s = Server("-t", 1, "--slots", 2)
     starts = [b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", POST + b"Content-Length: 1000\r\n\r\n{\"messages\"", b""]
-    slow = [(connect(s), starts[i % 3]) for i in range(100 if SLOW else 400)]
+    slow = [(connect(s), starts[i % 3]) for i in range(100 if SLOW else 900)]
     for c, start in slow:
         c.sendall(start)
     for c, start in slow[::3]:
@@ -99,7 +100,7 @@ def clients_that_leave_end_their_work(folder):
     body = {**CHAT, "messages": [{"role": "user", "content": "the world of hello " * 10}], "max_tokens": 40}
     alone = s.post("/v1/chat/completions", body)["choices"][0]["message"]
     rng = random.Random(5)
-    for i in range(20 if SLOW else 100):
+    for i in range(20 if SLOW else 2000 if LONG else 200):
         c = start_stream(s, 12000, [{"role": "user", "content": f"hello {i} " * rng.choice([1, 1, 300])}])
         time.sleep(rng.choice([0, 0.001, 0.01, 0.03]))
         way = rng.randrange(3)
@@ -113,6 +114,101 @@ def clients_that_leave_end_their_work(folder):
     s.wait_metric("jobs_running", 0, 10)
     s.wait_metric("jobs_waiting", 0, 10)
     assert s.post("/v1/chat/completions", body)["choices"][0]["message"] == alone
+    s.stop()
+
+
+class BadLine:
+    """Between clients and a server: bytes come late, in odd pieces, with long pauses, and some connections are cut."""
+
+    def __init__(self, port, cuts):
+        self.port, self.cuts = port, cuts
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        for i in range(1 << 30):
+            try:
+                c, _ = self.listener.accept()
+            except OSError:
+                return
+            there = socket.create_connection(("127.0.0.1", self.port))
+            rng = random.Random(i)
+            left = [rng.randrange(200, 3000) if rng.random() < self.cuts else 1 << 30]  # bytes until it is cut
+            for a, b in ((c, there), (there, c)):
+                threading.Thread(target=self.carry, args=(a, b, rng, left), daemon=True).start()
+
+    def carry(self, a, b, rng, left):
+        try:
+            while data := a.recv(4096):
+                while data:
+                    n = rng.choice([1, 7, 100, 1460])
+                    time.sleep(rng.choice([0, 0, 0, 0.001, 0.01]) if rng.random() < 0.99 else 0.2)
+                    b.sendall(data[:n])
+                    data = data[n:]
+                    left[0] -= n
+                    if left[0] < 0:
+                        raise OSError("cut")
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            for s in (a, b):
+                s.close()
+
+
+def a_bad_line_breaks_no_answer(folder):
+    """Streams arrive as they were or are cut off; what was cut ends its work, and nothing is left."""
+    s = Server("-t", 1, "--slots", 4)
+    bodies = [{**CHAT, "messages": [{"role": "user", "content": "the world of hello " * (1 + i)}], "max_tokens": 30} for i in range(4)]
+    expected = [s.stream("/v1/chat/completions", b) for b in bodies]
+    text = lambda events: "".join(e["choices"][0]["delta"].get("content") or "" for _, e in events[:-1])  # noqa: E731
+    line = BadLine(s.port, 0.3)
+    whole, cut, wrong = [], [], []
+
+    def ask(k):
+        for i in range(40 if LONG else 3):
+            body = json.dumps({**bodies[(i + k) % 4], "stream": True})
+            c = http.client.HTTPConnection("127.0.0.1", line.listener.getsockname()[1], timeout=WAIT)
+            try:
+                c.request("POST", "/v1/chat/completions", body)
+                r = c.getresponse()
+                events = events_of(r.read())
+                (whole if r.status == 200 and events[-1][1] == "[DONE]" and text(events) == text(expected[(i + k) % 4]) else wrong).append(events)
+            except (OSError, http.client.HTTPException):
+                cut.append(i)
+            finally:
+                c.close()
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    line.listener.close()
+    assert not wrong and whole and cut, (len(whole), len(cut), wrong[:1])
+    for name in ("jobs_running", "jobs_waiting"):
+        s.wait_metric(name, 0, WAIT)
+    s.stop()
+    print(f"# {len(whole)} whole, {len(cut)} cut")
+
+
+def readers_that_do_not_read(folder):
+    """Many at once: each costs the memory of one answer that waits, and others are served."""
+    s = Server("-t", 1, "--slots", 6)
+    before = peak_memory(s)
+    many = []
+    for _ in range(20 if SLOW else 60):
+        c = socket.socket()
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        c.connect(("127.0.0.1", s.port))
+        body = json.dumps({"messages": HELLO, "max_tokens": 15000, "stream": True, "temperature": 0}).encode()
+        c.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        many.append(c)
+    assert s.request("GET", "/health")[0] == 200
+    time.sleep(2)
+    assert SLOW or peak_memory(s) < before + len(many) * (256 << 10), (before, peak_memory(s))
+    for c in many:
+        c.close()
+    for name in ("jobs_running", "jobs_waiting"):
+        s.wait_metric(name, 0, WAIT)
+    assert s.post("/v1/chat/completions", CHAT)["choices"]
     s.stop()
 
 
@@ -166,7 +262,7 @@ def a_killed_server_leaves_nothing_wrong(folder):
     expected = [s.post("/v1/chat/completions", b)["choices"][0]["message"] for b in bodies]
     s.stop()
     rng = random.Random(3)
-    for _ in range(3 if SLOW else 12):
+    for _ in range(3 if SLOW else 300 if LONG else 12):
         s = Server("-t", 1, "--slots", 1, "--keep", keep)
         for _ in range(2):
             i = rng.randrange(3)
@@ -198,5 +294,6 @@ def a_full_disk_costs_only_time(folder):
     assert not list(keep.iterdir()), list(keep.iterdir())
 
 
-main([slow_clients_hold_up_nobody, more_connections_than_there_is_room_for, clients_that_leave_end_their_work, many_answers_of_a_prompt_that_is_too_long,
+main([slow_clients_hold_up_nobody, more_connections_than_there_is_room_for, clients_that_leave_end_their_work, a_bad_line_breaks_no_answer,
+      readers_that_do_not_read, many_answers_of_a_prompt_that_is_too_long,
       a_queue_is_fair_among_keys, a_killed_server_leaves_nothing_wrong, a_full_disk_costs_only_time])

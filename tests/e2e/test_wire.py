@@ -180,6 +180,11 @@ def json_is_read_as_it_is_written(folder):
     for value in [v.encode() for v in NO_JSON] + NO_UTF8:
         status, answer = ask(value)
         assert status == 400 and len(answer["error"]["message"]) > 20, (value[:60], status, answer)
+    rng = random.Random(3)
+    for _ in range(5000 if LONG else 200):  # Python's own decoder says what is UTF-8
+        value = b"".join(rng.choice([b"a", b"\xc3", b"\xa9", b"\xe6\x97\xa5", b"\xed", b"\xf0\x9f\x99\x82", b"\xf4", b"\x90", b"\xc0\x80", bytes([rng.randrange(128, 256)])]) for _ in range(rng.randrange(1, 6)))
+        status, answer = ask(b'"' + value + b'"')
+        assert status == (200 if value.decode(errors="replace").encode() == value else 400), (value, status, answer)
     depth = ask(b"[" * 64 + b"]" * 64)[1]["error"]["message"]
     assert "65 levels" in depth and "64" in depth, depth
     c.close()

@@ -34,7 +34,7 @@ static void on_end(void *ctx, struct exchange *x)
     (void)x;
 }
 
-static struct http *open_http(void)
+static struct http *open_http(int timeout_s, int arrival_s)
 {
     struct http *h;
     struct error err;
@@ -43,8 +43,8 @@ static struct http *open_http(void)
                              .max_body_bytes = 1 << 20,
                              .max_connections = 10,
                              .n_workers = 1,
-                             .timeout_s = PATIENCE_S,
-                             .arrival_s = ARRIVAL_S,
+                             .timeout_s = timeout_s,
+                             .arrival_s = arrival_s,
                              .on_headers = on_headers,
                              .on_request = on_request,
                              .on_end = on_end};
@@ -80,7 +80,7 @@ enum { N_SLOW = sizeof slow / sizeof *slow };
 static void slow_requests_are_closed(void **state)
 {
     (void)state;
-    struct http *h = open_http();
+    struct http *h = open_http(PATIENCE_S, ARRIVAL_S);
     int fds[N_SLOW], n_open = N_SLOW;
     double from_s = now_s();
     for (int i = 0; i < N_SLOW; i++) {
@@ -124,7 +124,7 @@ static bool ask(int fd)
 static void used_connections_stay(void **state)
 {
     (void)state;
-    struct http *h = open_http();
+    struct http *h = open_http(PATIENCE_S, ARRIVAL_S);
     int fd = connect_to(h);
     double start_s = now_s(), last_s = start_s;
     while (now_s() - start_s < 1.5 * ARRIVAL_S) {
@@ -143,11 +143,29 @@ static void used_connections_stay(void **state)
     http_close(h);
 }
 
+static void silent_connections_are_closed(void **state)
+{
+    (void)state;
+    struct http *h = open_http(1, PATIENCE_S);
+    double from_s = now_s();
+    int fds[] = {connect_to(h), connect_to(h)};
+    assert_int_equal(send(fds[0], slow[0], strlen(slow[0]), 0), strlen(slow[0]));
+    for (int i = 0; i < 2; i++) {
+        char byte;
+        assert_true(recv(fds[i], &byte, 1, 0) <= 0);
+        double took_s = now_s() - from_s;
+        if (took_s < 1 || took_s > PATIENCE_S / 2) fail_msg("connection %d: %.2f s", i, took_s);
+        close(fds[i]);
+    }
+    http_close(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_requests_are_closed),
         cmocka_unit_test(used_connections_stay),
+        cmocka_unit_test(silent_connections_are_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
