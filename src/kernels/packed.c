@@ -156,20 +156,29 @@ static uint8_t e8m0_of(const struct matrix *w, const uint8_t *block, int r, int 
 
 /* ---- writing ---- */
 
+/* Eight codes at a time, whatever their order. */
+enum { WORD = sizeof(uint64_t) };
+static const uint64_t each = 0x0101010101010101;
+
 static bool fp8_has_nan(const uint8_t code[PACK_COLS])
 {
-    uint8_t nan = 0;
-    for (int i = 0; i < PACK_COLS; i++) nan |= (code[i] & 0x7F) == 0x7F;
-    return nan;
+    uint64_t w, nan = 0;
+    for (int i = 0; i < PACK_COLS; i += WORD) {
+        memcpy(&w, code + i, WORD);
+        nan |= (w & 0x7F * each) + each;
+    }
+    return nan & 0x80 * each;
 }
 
-/* Does one of sixteen numbers have bits below 2^-6? The mantissas of small exponents reach down there. */
+/* Does one of sixteen numbers have bits below 2^-6? Three of the mantissa's are for exponents 0 and 1, two
+ * for 2, one for 3. */
 static bool fp8_has_rest(const uint8_t code[16])
 {
-    uint8_t rest = 0;
-    for (int i = 0; i < 16; i++) {
-        uint8_t m = code[i] & 0x7F, below = m < 16 ? 7 : m < 24 ? 3 : m < 32 ? 1 : 0;
-        rest |= m & below;
+    uint64_t w, rest = 0;
+    for (int i = 0; i < 16; i += WORD) {
+        memcpy(&w, code + i, WORD);
+        uint64_t two = w >> 4 & each, three = two & w >> 3, large = (w >> 5 | w >> 6) & each;
+        rest |= w & 7 * each & ~(two << 2 | three << 1 | large * 7);
     }
     return rest != 0;
 }
