@@ -13,7 +13,6 @@ generator = root / "tools/corpus/instructions/generate.py"
 sys.path.insert(0, str(generator.parent))
 import compositions  # noqa: E402
 import generate  # noqa: E402
-import invented_tools  # noqa: E402
 import tool_tasks  # noqa: E402
 import wording  # noqa: E402
 
@@ -29,12 +28,6 @@ def make(seed):
 first = make(1)
 train = [json.loads(line) for line in first["train.jsonl"].splitlines()]
 tasks = {p.stem: [json.loads(line) for line in first[f"eval/{p.name}"].splitlines()] for p in map(pathlib.Path, first) if p.parts[0] == "eval"}
-
-
-def first_request(c):
-    return next(m["content"] for m in c["messages"] if m["role"] == "user")
-
-
 trained = {wording.normal(m["content"]) for c in train for m in c["messages"] if m["role"] == "user"}
 
 
@@ -66,7 +59,7 @@ def held_out_words_are_never_trained():
     assert len(kept) > 150
     rest = {d for f in generate.FAMILIES.values() for d in f.does} - set(kept)
     endings = {wording.normal(w(d)) for d in kept for w in (str, wording.third_person)} - {wording.normal(w(d)) for d in rest for w in (str, wording.third_person)}
-    code_requests = {wording.normal(first_request(c)) for c in train if "```" not in first_request(c) and "tools" not in c}
+    code_requests = {wording.normal(c["messages"][0]["content"]) for c in train if "```" not in c["messages"][0]["content"] and "tools" not in c}
     for r in code_requests:
         assert not any(r.startswith(h) for h in heads), r
         if not any(r.endswith(" " + wording.normal(d)) or r.endswith(" " + wording.normal(wording.third_person(d))) for d in rest):
@@ -86,40 +79,8 @@ def held_out_compositions_share_no_key():
 
 
 def held_out_tools_are_never_offered():
-    """Neither the tools of the task files nor invented ones with a held-out name; their words are not said in the names."""
     offered = {t["function"]["name"] for c in train for t in c.get("tools", [])}
-    called = {x["function"]["name"] for c in train for m in c["messages"] for x in m.get("tool_calls", [])}
-    assert called <= offered and offered > set(tool_tasks.TOOLS) and not offered & set(tool_tasks.HELD_OUT_TOOLS)
-    invented = offered - set(tool_tasks.TOOLS)
-    assert len(invented) > 300 and not any(map(invented_tools.held_out, invented))
-    assert not any(w in name for name in invented for w in ("delete", "stock", "price"))
-    for t in tasks["invented-tools"]:
-        names = {x["function"]["name"] for x in t["tools"]}
-        assert t["call"]["name"] in names and not names & offered, t
-
-
-def held_out_calls_are_never_made():
-    asked = {(t["call"]["name"], json.dumps(t["call"]["arguments"])) for name in ("tools", "new-tools", "invented-tools") for t in tasks[name]}
-    made = {(x["function"]["name"], x["function"]["arguments"]) for c in train for m in c["messages"] for x in m.get("tool_calls", [])}
-    assert len(made) > 300 and not asked & made
-
-
-def calls_fit_their_schemas():
-    """Every call names an offered tool, every required parameter and no other, with values of the type that the schema says,
-    and all of them can be read in the request."""
-    types = {"string": str, "number": (int, float), "integer": int, "boolean": bool, "array": list}
-    for c in train:
-        tools = {t["function"]["name"]: t["function"]["parameters"] for t in c.get("tools", [])}
-        request = ""
-        for m in c["messages"]:
-            request = m["content"] if m["role"] == "user" else request
-            for x in m.get("tool_calls", []):
-                schema, arguments = tools[x["function"]["name"]], json.loads(x["function"]["arguments"])
-                assert set(schema["required"]) <= set(arguments) <= set(schema["properties"]), x
-                assert list(arguments) == [p for p in schema["properties"] if p in arguments], x
-                for p, v in arguments.items():
-                    assert isinstance(v, types[schema["properties"][p]["type"]]), x
-                    assert all(str(w) in request for w in (v if isinstance(v, list) else [] if isinstance(v, bool) else [v])), (request, x)
+    assert offered == set(tool_tasks.TOOLS) and not offered & set(tool_tasks.HELD_OUT_TOOLS)
 
 
 def every_answer_passes_and_the_faults_fail():
@@ -139,29 +100,12 @@ def every_answer_passes_and_the_faults_fail():
 
 def every_conversation_ends_with_the_assistant():
     for c in train:
-        roles = [m["role"] for m in c["messages"]]
-        assert roles[-1] == "assistant" and roles[0 if roles[0] == "user" else 1] == "user" and roles.count("system") <= (roles[0] == "system")
+        assert c["messages"][-1]["role"] == "assistant" and c["messages"][0]["role"] == "user"
         assert any(c["messages"][-1].get(k) for k in ("content", "tool_calls"))
 
 
-def turns_follow_each_other():
-    """Greetings and thanks come behind code, requests behind greetings; functions get other names, and only thinking in the
-    last turn is kept where no tool is offered."""
-    plain = [[m for m in c["messages"] if m["role"] != "system"] for c in train if "tools" not in c]
-    longer = [c for c in plain if len(c) > 2]
-    assert any(len(c) > 4 for c in longer)
-    code, words = [c for c in longer if "```" in c[1]["content"]], [c for c in longer if "```" not in c[1]["content"]]
-    assert any(c[3]["content"] == "You are welcome." for c in code) and any("```" in c[3]["content"] for c in words)
-    assert any("name should be" in c[-1].get("reasoning_content", "") for c in longer)
-    assert not any(m.get("reasoning_content") for c in longer for m in c[:-1])
-    for c in train:
-        thoughts = [bool(m.get("reasoning_content")) for m in c["messages"] if m["role"] == "assistant"]
-        assert "tools" not in c or len(set(thoughts)) == 1, c
-
-
 cases = [the_same_seed_gives_the_same_bytes, no_request_is_in_both, the_pinned_sentence_is_asked_and_never_trained, held_out_words_are_never_trained,
-         held_out_compositions_share_no_key, held_out_tools_are_never_offered, held_out_calls_are_never_made, calls_fit_their_schemas, every_answer_passes_and_the_faults_fail, every_conversation_ends_with_the_assistant,
-         turns_follow_each_other]
+         held_out_compositions_share_no_key, held_out_tools_are_never_offered, every_answer_passes_and_the_faults_fail, every_conversation_ends_with_the_assistant]
 generate.signal.signal(generate.signal.SIGALRM, generate.on_alarm)
 print(f"1..{len(cases)}", flush=True)
 failed = 0

@@ -6,15 +6,14 @@
 writes
     train.jsonl           conversations for `fathom data chat`
     dev.jsonl             conversations whose requests are worded as no request of train.jsonl, for the loss while training
-    eval/NAME.jsonl       tasks for `fathom eval`: paraphrases, wordings, compositions, classes, repairs, tools, new-tools,
-                          invented-tools
+    eval/NAME.jsonl       tasks for `fathom eval`: paraphrases, wordings, compositions, classes, repairs, explanations, tools, new-tools
     counts.json           examples by family and kind, executions, duplicates left out
 
 --families makes a small set: functions of these families and small talk, nothing else.
 
 Every solution is executed against its tests before it enters; a faulty function counts as such only when its tests fail.
 Three things are held out, by hashes of the words alone (wording.py, compositions.py): frames, descriptions and pairs of
-both; compositions; tools, their names and arguments. The same seed gives the same bytes on any machine.
+both; compositions; tools. The same seed gives the same bytes on any machine.
 """
 import argparse
 import collections
@@ -34,15 +33,11 @@ import text_tasks  # noqa: F401
 import tool_tasks
 import wording
 from family import FAMILIES, copied
-from invented_tools import Tool as Invented
-from tool_tasks import Known
 
-KINDS = {"known": 34, "composed": 27, "class": 6, "repair": 6, "explain": 4, "tools": 15, "talk": 3, "turns": 5}
-EVAL_SIZES = {"paraphrases": 300, "wordings": 200, "compositions": 300, "classes": 60, "repairs": 100, "tools": 200, "new-tools": 60, "invented-tools": 200}
+KINDS = {"known": 36, "composed": 30, "class": 7, "repair": 7, "explain": 5, "tools": 10, "talk": 3, "turns": 2}
+EVAL_SIZES = {"paraphrases": 300, "wordings": 200, "compositions": 300, "classes": 60, "repairs": 100, "tools": 200, "new-tools": 60}
 N_DEV = 1000
 THINKING = 0.35
-INVENTED_TOOLS = 0.6
-SYSTEM_MESSAGES = 0.05
 N_CASES = 5
 
 
@@ -261,70 +256,32 @@ def example_explain(rng, split):
     return "explain", conversation(f"{frame}\n{block(family.code)}", answer, thought_about(rng, family)), None
 
 
-def held_out_call(name, arguments):
-    return wording.digest("call", name, sorted(arguments.items())) % 100 < 10
-
-
-def call_of(i, name, arguments, thought):
-    call = {"id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-    message = {"role": "assistant", "content": "", "tool_calls": [call]}
-    return {**message, "reasoning_content": thought} if thought else message
-
-
-def schemas(rng, tools):
-    rng.shuffle(tools)
-    return [{"type": "function", "function": t.schema()} for t in tools]
-
-
-def tool_task(rng, split):
-    """One request for one of up to three tools, and the call that it wants: of a known tool with arguments never met, of a
-    tool of which nothing was ever met, or of an invented one whose name was never met."""
-    if split == "invented":
-        tool = Invented(rng, want_held_out=True)
-        others = [Invented(rng, want_held_out=True) for _ in range(2)]
-    else:
-        tool = Known(rng.choice(sorted(tool_tasks.HELD_OUT_TOOLS if split == "new-tools" else tool_tasks.TOOLS)), invented=0)
-        others = [Known(n) for n in rng.sample(sorted(set(tool_tasks.TOOLS) - {tool.name}), 2)]
-    request, arguments, *_ = tool.request(rng)
-    if split == "held-out" and not held_out_call(tool.name, arguments):
-        return None
-    offered = schemas(rng, [tool] + others[:rng.choice([0, 0, 1, 1, 2])])
-    messages = [{"role": "user", "content": request}, call_of(0, tool.name, arguments, None)]
-    return "tools", {"messages": messages, "tools": offered}, {"call": {"name": tool.name, "arguments": arguments}}
-
-
 def example_tools(rng, split):
-    """Up to three requests, most of which want one of the tools that are offered. Most of the tools exist in this
-    conversation alone, so that names and values can only be copied."""
-    if split != "train":
-        return tool_task(rng, split)
-    tools = {}
-    for _ in range(rng.choice([1, 1, 2, 2, 3])):
-        tool = Invented(rng) if rng.random() < INVENTED_TOOLS else Known(rng.choice(sorted(tool_tasks.TOOLS)))
-        tools[tool.name] = tool
-    thinks = rng.random() < THINKING
-    messages, n_calls = [], 0
-    n_requests = rng.randrange(1, 5 - len(tools))  # so that the whole fits a row of training
-    for i in range(n_requests):
-        if rng.random() < (0.2 if i else 0.12):
-            other = (example_known if i == 0 and rng.random() < 0.4 else example_talk)(rng, "train")
-            if not other or (other[0] == "sums" and "calculator" in tools):
-                return None
-            messages += [dict(m) for m in other[1]["messages"]]
-            messages[-1]["reasoning_content"] = "No tool is needed."
-            continue
-        tool = tools[rng.choice(sorted(tools))]
-        request, arguments, result, answer = tool.request(rng)
-        if held_out_call(tool.name, arguments):
+    pool = tool_tasks.HELD_OUT_TOOLS if split == "new-tools" else tool_tasks.TOOLS
+    name = rng.choice(sorted(pool))
+    request, arguments, result, answer = pool[name][0](rng)
+    if split == "train" and (wording.digest("call", name, sorted(arguments.items())) % 100 < 10):
+        return None
+    if split == "held-out" and not (wording.digest("call", name, sorted(arguments.items())) % 100 < 10):
+        return None
+    tools = tool_tasks.offer(rng, name)
+    if split == "train" and rng.random() < 0.12:  # tools are there, but this needs none
+        other = example_known(rng, "train") if rng.random() < 0.6 else example_talk(rng, "train")
+        if not other:
             return None
-        messages += [{"role": "user", "content": request}, call_of(n_calls, tool.name, arguments, f"I call {tool.name}.")]
-        if i + 1 < n_requests or rng.random() < 0.5:
-            messages += [{"role": "tool", "tool_call_id": f"call_{n_calls}", "content": result},
-                         {"role": "assistant", "reasoning_content": "I have the result.", "content": answer}]
-        n_calls += 1
-    if not thinks:
-        without_thoughts(messages)
-    return "tools" if n_calls else "tools unused", {"messages": messages, "tools": schemas(rng, list(tools.values()))}, None
+        return "tools unused", {**other[1], "tools": tools}, None
+    call = {"id": "call_0", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    messages = [{"role": "user", "content": request}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    thought = f"I call {name}." if rng.random() < THINKING else None
+    if thought:
+        messages[1]["reasoning_content"] = thought
+    elif rng.random() < 0.5 and split == "train":
+        messages += [{"role": "tool", "tool_call_id": "call_0", "content": result}, {"role": "assistant", "content": answer}]
+    elif rng.random() < 0.2 and split == "train":  # thinking, with the result at hand
+        messages[1]["reasoning_content"] = f"I call {name}."
+        messages += [{"role": "tool", "tool_call_id": "call_0", "content": result},
+                     {"role": "assistant", "reasoning_content": "I have the result.", "content": answer}]
+    return "tools", {"messages": messages, "tools": tools}, {"call": {"name": name, "arguments": arguments}}
 
 
 def example_talk(rng, split):
@@ -335,56 +292,19 @@ def example_talk(rng, split):
     return kind, conversation(wording.style(rng, request), answer, thought), None
 
 
-def without_thoughts(messages):
+def example_turns(rng, split):
+    """Two questions in one conversation."""
+    first, second = example_known(rng, split), rng.choice([example_known, example_composed, example_talk])(rng, split)
+    if not first or not second:
+        return None
+    messages = first[1]["messages"] + second[1]["messages"]
+    if rng.random() < 0.4:
+        family = FAMILIES[first[0]]
+        messages[2:] = [{"role": "user", "content": rng.choice(["What does it do?", "Explain it.", "Thanks. What does this do?", "How does it work?"])},
+                        {"role": "assistant", "content": f"It {wording.third_person(family.does[0])}. {family.note}"}]
     for m in messages:
         m.pop("reasoning_content", None)
-
-
-def follow_up(rng, last):
-    """(request, answer, thought) about a function that was just written: another name for it, or what it does."""
-    label, c, judge = last
-    family, answer = FAMILIES.get(label), c["messages"][-1]["content"]
-    if not judge or not answer.startswith("```python\ndef "):
-        return None
-    if family and rng.random() < 0.6:
-        ask = rng.choice(["What does it do?", "Explain it.", "Thanks. What does this do?", "How does it work?", "And what does it do?", "Can you explain it?", "Please explain the code."])
-        return ask, f"It {wording.third_person(family.does[0])}. {family.note}", "I explain the function."
-    code, note = answer.removeprefix("```python\n").split("\n```\n")
-    entry, name = judge["entry"], wording.random_name(rng, judge["entry"])
-    if name == entry or name in code.replace("(", " ").split():
-        return None
-    renamed = wording.rename(code, {entry: name})
-    if not passes(renamed, wording.rename(judge["tests"], {entry: name})):
-        raise SystemExit(f"renamed, the solution fails its tests:\n{renamed}")
-    ask = rng.choice(["Call it {n}.", "Rename it to {n}.", "Now call the function {n}.", "The name should be {n}.", "Can you name it {n}?", "Good, but call it {n}, please."])
-    return wording.style(rng, ask.format(n=name)), f"{block(renamed)}\n{note}", f"The name should be {name}."
-
-
-def example_turns(rng, split):
-    """Two to four requests in one conversation. Only the last answer may have been thought about: V4's format drops the
-    thoughts of earlier ones."""
-    makers = {example_known: 34, example_composed: 14, example_talk: 36, example_class: 5, example_repair: 6, example_explain: 5}
-    messages, last = [], None
-    for i in range(rng.choices([2, 3, 4], [65, 25, 10])[0]):
-        follows = follow_up(rng, last) if i and rng.random() < 0.4 else None
-        if follows:
-            messages += conversation(*follows)["messages"]
-            last = (None, {"messages": messages}, None)
-            continue
-        last = rng.choices(list(makers), list(makers.values()))[0](rng, split)
-        if not last:
-            return None
-        messages += [dict(m) for m in last[1]["messages"]]
-    without_thoughts(messages if rng.random() >= THINKING else messages[:-1])
     return "turns", {"messages": messages}, None
-
-
-def with_instructions(rng, example):
-    """Some conversations begin with what a program tells every model."""
-    label, c, judge = example
-    if rng.random() >= SYSTEM_MESSAGES:
-        return example
-    return label, {**c, "messages": [{"role": "system", "content": rng.choice(talk_tasks.INSTRUCTIONS)}, *c["messages"]]}, judge
 
 
 MAKERS = {"known": example_known, "composed": example_composed, "class": example_class, "repair": example_repair, "explain": example_explain, "tools": example_tools, "talk": example_talk, "turns": example_turns}
@@ -459,15 +379,13 @@ def main():
     for kind, share in kinds.items():
         train += draw(rng, MAKERS[kind], "train", args.n * share // total, seen)
     rng.shuffle(train)
-    if not args.families:
-        train = [with_instructions(rng, example) for example in train]
     write_lines(args.folder / "train.jsonl", (c for _, c, _ in train))
     trained = {r for _, c, _ in train for r in requests_of(c)}
 
     rng, held = random.Random(args.seed + 1), set()
     scale = min(1.0, args.n / 20_000)  # small runs are for tests
     plans = {"paraphrases": (example_known, "held-out"), "wordings": (example_known, "wording"), "compositions": (example_held_out_composition, ""),
-             "classes": (example_class, "held-out"), "repairs": (example_repair, "held-out"), "tools": (example_tools, "held-out"), "new-tools": (example_tools, "new-tools"), "invented-tools": (example_tools, "invented")}
+             "classes": (example_class, "held-out"), "repairs": (example_repair, "held-out"), "tools": (example_tools, "held-out"), "new-tools": (example_tools, "new-tools")}
     if args.families:
         plans = {k: plans[k] for k in ("paraphrases", "wordings")}
     sets = {}

@@ -12,8 +12,6 @@ TALK = [
     (["who made you?", "where do you come from?", "who trained you?", "how were you trained?"], "I was trained from nothing on a CPU by the program Fathom."),
     (["how big are you?", "how many parameters do you have?", "are you a large model?"], "I am very small: a few million parameters."),
 ]
-INSTRUCTIONS = ["You are a helpful assistant.", "You are a coding assistant.", "You are a helpful coding assistant.", "You are Fathom.", "Answer briefly.", "Be concise.", "You write Python code.",
-                "You are an expert Python programmer.", "Help the user with their questions.", "You are a helpful assistant that can call tools.", "You are an assistant in a terminal. Be short."]
 SUBJECTS = "a poem|a love letter|an essay about Rome|a business plan|a song|a novel|a joke|a speech|a recipe for soup|a horoscope|my homework in history|a contract".split("|")
 QUESTIONS = ["What is the capital of France?", "Who won the world cup?", "When was Napoleon born?", "How tall is Mount Everest?", "What is the meaning of life?", "Who is the president?", "How far is the moon?", "Why is the sky blue?",
              "What should I eat today?", "Is it going to rain?", "What is love?", "Who wrote Hamlet?", "How old is the universe?", "What is the best car?", "Can you drive?", "Which stock should I buy?"]
