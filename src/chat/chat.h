@@ -149,8 +149,8 @@ struct generate_options {
                     way. */
     const atomic_bool *cancel; /* may be NULL; polled once per token and per prefill layer */
     void (*on_event)(void *ctx, const struct chat_event *e);
-    /* Each sampled token before the events it leads to; may be NULL. logprob as sampler_pick gives it; logits
-     * (n_vocab) are what it was chosen from, before biases and penalties. */
+    /* Each sampled token before the events it leads to, but the one that ends the turn; may be NULL. logprob
+     * as sampler_pick gives it; logits (n_vocab) are what it was chosen from, before biases and penalties. */
     void (*on_token)(void *ctx, int32_t id, float logprob, const float *logits);
     void *ctx;
 };

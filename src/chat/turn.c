@@ -139,7 +139,8 @@ int chat_turn_pick(struct chat_turn *turn, const float *logits, const int32_t *h
     }
     turn->n_generated++;
     turn->n_thinking += output_is_thinking(&turn->output) && *id != turn->output.think_close_id;
-    if (turn->o->on_token) turn->o->on_token(turn->o->ctx, *id, logprob, logits);
+    if (turn->o->on_token && !is_stop(&turn->output, *id))
+        turn->o->on_token(turn->o->ctx, *id, logprob, logits);
     *go_on = output_token(&turn->output, *id);
     if (!*go_on) return STATUS_OK;
     *go_on = false;

@@ -443,7 +443,6 @@ static void chat_whole(struct task *t, struct buf *out)
         json_key(&w, "message"), write_message(&w, c);
         json_key(&w, "logprobs");
         if (t->n_top >= 0) {
-            if (c->stop == CHAT_STOP_END && c->n_tokens > 0) c->n_tokens--; /* the token that ends the turn */
             write_logprobs(&w, c, "content");
         } else {
             json_null(&w);

@@ -279,8 +279,6 @@ static void completions_event(struct task *t, struct choice *c, const struct cha
     if (e->type != CHAT_EVENT_TEXT && e->type != CHAT_EVENT_STOP) return;
     bool first = own->echo && (e->type == CHAT_EVENT_STOP ? c->text.n == 0 : c->text.n == e->text.n);
     if (first) chunk(t, c, buf_view(&own->prompts[c->index]), NULL, out);
-    if (e->type == CHAT_EVENT_STOP)
-        c->n_shown = c->n_tokens; /* nothing is shown of the token that ends the text */
     chunk(t, c, e->type == CHAT_EVENT_TEXT ? e->text : STR(""),
           e->type == CHAT_EVENT_STOP ? openai_finish_reason(c) : NULL, out);
 }
@@ -299,7 +297,6 @@ static void completions_whole(struct task *t, struct buf *out)
     head(&w, t);
     for (int i = 0; i < t->n_choices; i++) {
         struct choice *c = &t->choices[i];
-        if (c->stop == CHAT_STOP_END && c->n_tokens > 0 && c->usage.n_generated > 0) c->n_tokens--;
         struct buf text;
         buf_init(&text, (size_t)512 << 20);
         if (own->echo) buf_str(&text, buf_view(&own->prompts[i]));
