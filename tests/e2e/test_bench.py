@@ -69,6 +69,21 @@ def a_layer_is_half_of_what_two_more_cost(folder):
     assert cells(table, "V4 layer, MXFP4 and Q8_0, prefill")[1:6] == ["500 ms", "300 Gop/s", "50 %", "1000 ms", "2.00x"], table
 
 
+def decodes_are_compared_where_memory_was_as_fast(folder):
+    two, four = job("V4 layers 2", 100, 20), job("V4 layers 4", 50, 10)
+    for j, rates, reads in ((two, [20, 36], [40.0, 70.0]), (four, [18, 10, 18], [71.0, 41.0, 69.0])):
+        for e in j["engines"].values():
+            e["decode"], e["read_gb_per_s"] = rates, reads
+    four["decode"]["bytes"] = 30e9
+    label = "V4 layer, MXFP4 and Q8_0, decode"
+    # One sample of each in the slow phase, as many in the fast one: 100 - 50 ms or 56 - 28 ms, never 56 - 50.
+    table = peers_report.table({"V4 layers 2": two, "V4 layers 4": four})
+    assert cells(table, label)[1] in ("25.00 ms", "13.89 ms"), table
+    for e in two["engines"].values():
+        e["read_gb_per_s"] = [10.0, 10.0]
+    assert "measure again" in peers_report.table({"V4 layers 2": two, "V4 layers 4": four})
+
+
 def noise_is_said_and_markers_are_needed(folder):
     noisy = job("dense Q8_0", 50, 20)
     noisy["engines"]["fathom"]["noise"] = [0.2]
@@ -90,4 +105,4 @@ def noise_is_said_and_markers_are_needed(folder):
 
 
 main([random_models_open_and_run, random_models_are_the_same_each_time, the_table_holds_rates_shares_and_ratios,
-      a_layer_is_half_of_what_two_more_cost, noise_is_said_and_markers_are_needed])
+      a_layer_is_half_of_what_two_more_cost, decodes_are_compared_where_memory_was_as_fast, noise_is_said_and_markers_are_needed])

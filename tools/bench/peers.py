@@ -106,6 +106,14 @@ class Bench:
             out[phase]["samples"] = [(x, out[phase]["noise"]) for x in out[phase]["samples"]]
         return out
 
+    def beside(self, job, measure):
+        """What another program gives, with the memory's speed before and after it: `fathom bench` measures that itself."""
+        def read():
+            return json.loads(run(self.a.fathom, "bench", "--machine", "--json", "-t", job.threads))["machine"]["read_gb_per_s"]
+        before, out, after = read(), measure(), read()
+        out["decode"]["read_gb_per_s"] = (before + after) / 2
+        return out
+
     def llama(self, job, path):
         out = json.loads(run(sys.executable, here / "llama_cpp_bench.py", path, "-p", job.prefill, "-n", job.decode, "-r", job.repeat,
                              "-t", job.threads))
@@ -127,7 +135,8 @@ class Bench:
         for attempt in range(MAX_TRIES):
             if not noise.wait_idle(self.a.patience):
                 print(f"  {engine}: the machine does not become idle", flush=True)
-            out = {"fathom": self.fathom, "llama.cpp": self.llama, "ik_llama.cpp": self.ik_llama}[engine](job, path)
+            out = self.beside(job, lambda: {"llama.cpp": self.llama, "ik_llama.cpp": self.ik_llama}[engine](job, path)) \
+                if engine != "fathom" else self.fathom(job, path)
             worst = max(n for phase in ("prefill", "decode") for _, n in out[phase]["samples"])
             print(f"  {engine:13s} pp {self.show(out['prefill'])}  tg {self.show(out['decode'])}  others {100 * worst:.1f} %"
                   + ("" if worst <= MAX_NOISE or attempt + 1 == MAX_TRIES else ", again"), flush=True)
@@ -151,10 +160,11 @@ class Bench:
         for _ in range(self.a.rounds):
             for engine in engines:
                 out = self.once(engine, job, path)
-                kept = result["engines"].setdefault(engine, {"prefill": [], "decode": [], "noise": []})
+                kept = result["engines"].setdefault(engine, {"prefill": [], "decode": [], "noise": [], "read_gb_per_s": []})
                 for phase in ("prefill", "decode"):
                     kept[phase] += [x for x, n in out[phase]["samples"] if n <= MAX_NOISE] or [x for x, _ in out[phase]["samples"]]
                     kept["noise"] += [n for _, n in out[phase]["samples"]]
+                kept["read_gb_per_s"] += [out["decode"]["read_gb_per_s"]] * (len(kept["decode"]) - len(kept["read_gb_per_s"]))
                 if engine == "fathom":
                     self.take_facts(result, out)
                 elif engine == "llama.cpp":

@@ -1,4 +1,5 @@
 """The table and the plot of what peers.py measured."""
+import math
 import statistics
 
 BEGIN, END = "<!-- bench-peers: begin -->", "<!-- bench-peers: end -->"
@@ -47,30 +48,50 @@ def reach(row, amount, most, unit):
 
 
 def simple_row(label, job, phase):
-    row = Row(f"{label}, {'prefill' if phase == 'prefill' else 'decode'} {job[phase]['tokens']}", "tok/s")
+    row, read = Row(f"{label}, {'prefill' if phase == 'prefill' else 'decode'} {job[phase]['tokens']}", "tok/s"), common_bandwidth((job,), phase)
     for engine, e in job["engines"].items():
-        row.text[engine], row.speed[engine] = spread(e[phase], 1) + " tok/s", statistics.median(e[phase])
+        row.text[engine], row.speed[engine] = spread(e[phase], 1) + " tok/s", statistics.median(in_step(e, phase, read) or e[phase])
     reach(row, row.speed["fathom"] * work_per_token(job, phase), limit(job, phase), "GB/s" if phase == "decode" else "Gop/s")
     if phase == "decode":  # each run against the bandwidth of its own seconds
         row.share = f"{100 * statistics.median(job[phase]['bandwidth_share']):.0f} %"
     return row
 
 
-def seconds(job, engine, phase):
-    return job[phase]["tokens"] / statistics.median(job["engines"][engine][phase])
+def in_step(e, phase, bandwidth):
+    """An engine's samples of a phase; those of decode only where memory gave about that bandwidth."""
+    if phase == "prefill" or bandwidth is None:
+        return e[phase]
+    return [x for x, read in zip(e[phase], e["read_gb_per_s"]) if abs(read / bandwidth - 1) < 0.15]
+
+
+def common_bandwidth(jobs, phase):
+    """Decodes are compared where memory was as fast for all of them: its speed in most of their samples, or None where there is
+    no such speed or where it was not measured."""
+    kept = [e for job in jobs for e in job["engines"].values()]
+    if phase == "prefill" or not all("read_gb_per_s" in e for e in kept):
+        return None
+    return max((read for e in kept for read in e["read_gb_per_s"]), default=None,
+               key=lambda read: min(len(in_step(e, phase, read)) for e in kept))
 
 
 def layer_row(label, two, four, phase):
     """Half of what two layers more cost: per token in decode, for the whole prompt in prefill."""
+    read = common_bandwidth((two, four), phase)
+    if read and not all(in_step(e, phase, read) for job in (two, four) for e in job["engines"].values()):
+        return Row(f"{label}, decode: memory was never as fast for all, measure again", "ms")
+
+    def seconds(job, engine):
+        return job[phase]["tokens"] / statistics.median(in_step(job["engines"][engine], phase, read))
+
     row = Row(f"{label}, {'prefill ' + str(two[phase]['tokens']) if phase == 'prefill' else 'decode'}", "ms")
     per = two[phase]["tokens"] if phase == "decode" else 1
     for engine in two["engines"]:
         if engine in four["engines"]:
-            ms = (seconds(four, engine, phase) - seconds(two, engine, phase)) / 2 * 1000 / per
+            ms = (seconds(four, engine) - seconds(two, engine)) / 2 * 1000 / per
             row.text[engine], row.speed[engine] = f"{ms:.2f} ms" if phase == "decode" else f"{ms:.0f} ms", 1 / ms
     unit = "bytes" if phase == "decode" else "ops"
     work = (four[phase][unit] - two[phase][unit]) / 2 / per / 1e9
-    reach(row, work * row.speed["fathom"] * 1000, limit(four, phase), "GB/s" if phase == "decode" else "Gop/s")
+    reach(row, work * row.speed["fathom"] * 1000, read or limit(four, phase), "GB/s" if phase == "decode" else "Gop/s")
     return row
 
 
@@ -109,7 +130,8 @@ def notes(results):
                        f"{gain['fathom', 'decode']:.2f}x (llama.cpp {gain['llama.cpp', 'prefill']:.2f}x and {gain['llama.cpp', 'decode']:.2f}x).")
     deep, shallow = results.get("V4 release at 131072"), results.get("V4 release layers 2")
     if deep and shallow:
-        a, b = (statistics.median(j["engines"]["fathom"]["decode"]) for j in (deep, shallow))
+        read = common_bandwidth((deep, shallow), "decode")
+        a, b = (statistics.median(in_step(j["engines"]["fathom"], "decode", read) or [math.nan]) for j in (deep, shallow))
         out.append(f"Decode of two released layers behind 131,072 tokens: {a:.1f} tok/s, {100 * a / b:.0f} % of that behind none.")
     start = results.get("start-up")
     if start:
