@@ -1,5 +1,4 @@
 """The table and the plot of what peers.py measured."""
-import math
 import statistics
 
 BEGIN, END = "<!-- bench-peers: begin -->", "<!-- bench-peers: end -->"
@@ -47,52 +46,67 @@ def reach(row, amount, most, unit):
     row.reached, row.share = f"{amount:.1f} {unit}" if unit == "GB/s" else f"{amount:.0f} {unit}", f"{100 * amount / most:.0f} %"
 
 
-def simple_row(label, job, phase):
-    row, read = Row(f"{label}, {'prefill' if phase == 'prefill' else 'decode'} {job[phase]['tokens']}", "tok/s"), common_bandwidth((job,), phase)
-    for engine, e in job["engines"].items():
-        row.text[engine], row.speed[engine] = spread(e[phase], 1) + " tok/s", statistics.median(in_step(e, phase, read) or e[phase])
-    reach(row, row.speed["fathom"] * work_per_token(job, phase), limit(job, phase), "GB/s" if phase == "decode" else "Gop/s")
-    if phase == "decode":  # each run against the bandwidth of its own seconds
-        row.share = f"{100 * statistics.median(job[phase]['bandwidth_share']):.0f} %"
-    return row
-
-
-def in_step(e, phase, bandwidth):
-    """An engine's samples of a phase; those of decode only where memory gave about that bandwidth."""
-    if phase == "prefill" or bandwidth is None:
+def at(e, phase, bandwidth):
+    """An engine's samples of a phase; those of decode only where memory gave about that bandwidth, if one is given."""
+    if bandwidth is None:
         return e[phase]
     return [x for x, read in zip(e[phase], e["read_gb_per_s"]) if abs(read / bandwidth - 1) < 0.15]
 
 
-def common_bandwidth(jobs, phase):
-    """Decodes are compared where memory was as fast for all of them: its speed in most of their samples, or None where there is
-    no such speed or where it was not measured."""
-    kept = [e for job in jobs for e in job["engines"].values()]
-    if phase == "prefill" or not all("read_gb_per_s" in e for e in kept):
-        return None
-    return max((read for e in kept for read in e["read_gb_per_s"]), default=None,
-               key=lambda read: min(len(in_step(e, phase, read)) for e in kept))
+def bandwidths(jobs, phase):
+    """The speeds of memory at which Fathom has samples of all jobs, the slowest first; [None] where speed does not matter or was not
+    measured beside every engine."""
+    engines = [e for job in jobs for e in job["engines"].values()]
+    if phase == "prefill" or not all("read_gb_per_s" in e for e in engines):
+        return [None]
+    out = []
+    for read in sorted(r for job in jobs for r in job["engines"]["fathom"]["read_gb_per_s"]):
+        if all(at(job["engines"]["fathom"], phase, read) for job in jobs) and (not out or read > 1.3 * out[-1]):
+            out.append(read)
+    return out
 
 
-def layer_row(label, two, four, phase):
+def title(label, phase, tokens, read):
+    return f"{label}, {phase}" + (f" {tokens}" if tokens else "") + (f", memory at {read:.0f} GB/s" if read else "")
+
+
+def simple_row(label, job, phase, read):
+    row = Row(title(label, phase, job[phase]["tokens"], read), "tok/s")
+    for engine, e in job["engines"].items():
+        samples = at(e, phase, read)
+        row.text[engine] = spread(samples, 1) + " tok/s" if samples else "not then"
+        row.speed[engine] = statistics.median(samples) if samples else None
+    reach(row, row.speed["fathom"] * work_per_token(job, phase), read or limit(job, phase), "GB/s" if phase == "decode" else "Gop/s")
+    if phase == "decode" and not read:  # each run against the bandwidth of its own seconds
+        row.share = f"{100 * statistics.median(job[phase]['bandwidth_share']):.0f} %"
+    return row
+
+
+def layer_row(label, two, four, phase, read):
     """Half of what two layers more cost: per token in decode, for the whole prompt in prefill."""
-    read = common_bandwidth((two, four), phase)
-    if read and not all(in_step(e, phase, read) for job in (two, four) for e in job["engines"].values()):
-        return Row(f"{label}, decode: memory was never as fast for all, measure again", "ms")
+    row = Row(title(label, phase, two[phase]["tokens"] if phase == "prefill" else 0, read), "ms")
+    per = two[phase]["tokens"] if phase == "decode" else 1
 
     def seconds(job, engine):
-        return job[phase]["tokens"] / statistics.median(in_step(job["engines"][engine], phase, read))
+        samples = at(job["engines"][engine], phase, read)
+        return job[phase]["tokens"] / statistics.median(samples) if samples else None
 
-    row = Row(f"{label}, {'prefill ' + str(two[phase]['tokens']) if phase == 'prefill' else 'decode'}", "ms")
-    per = two[phase]["tokens"] if phase == "decode" else 1
     for engine in two["engines"]:
-        if engine in four["engines"]:
-            ms = (seconds(four, engine) - seconds(two, engine)) / 2 * 1000 / per
+        short, long = seconds(two, engine), seconds(four, engine) if engine in four["engines"] else None
+        if short and long:
+            ms = (long - short) / 2 * 1000 / per
             row.text[engine], row.speed[engine] = f"{ms:.2f} ms" if phase == "decode" else f"{ms:.0f} ms", 1 / ms
+        else:
+            row.text[engine] = "not then"
     unit = "bytes" if phase == "decode" else "ops"
     work = (four[phase][unit] - two[phase][unit]) / 2 / per / 1e9
     reach(row, work * row.speed["fathom"] * 1000, read or limit(four, phase), "GB/s" if phase == "decode" else "Gop/s")
     return row
+
+
+def each(make, jobs):
+    """A row for prefill, one of decode for each speed that memory had."""
+    return [make(*jobs, phase, read) for phase in ("decode", "prefill") for read in bandwidths(jobs, phase)]
 
 
 def rows(results):
@@ -100,12 +114,12 @@ def rows(results):
 
     def simple(label, name):
         if name in results:
-            out.extend(simple_row(label, results[name], phase) for phase in ("decode", "prefill"))
+            out.extend(each(lambda *a: simple_row(label, *a), [results[name]]))
 
     def layers(label, name):
         two, four = results.get(f"{name} 2"), results.get(f"{name} 4")
         if two and four:
-            out.extend(layer_row(label, two, four, phase) for phase in ("decode", "prefill"))
+            out.extend(each(lambda *a: layer_row(label, *a), [two, four]))
 
     for kind in FORMATS:
         simple(f"dense 1.2B {kind}", f"dense {kind}")
@@ -130,9 +144,10 @@ def notes(results):
                        f"{gain['fathom', 'decode']:.2f}x (llama.cpp {gain['llama.cpp', 'prefill']:.2f}x and {gain['llama.cpp', 'decode']:.2f}x).")
     deep, shallow = results.get("V4 release at 131072"), results.get("V4 release layers 2")
     if deep and shallow:
-        read = common_bandwidth((deep, shallow), "decode")
-        a, b = (statistics.median(in_step(j["engines"]["fathom"], "decode", read) or [math.nan]) for j in (deep, shallow))
-        out.append(f"Decode of two released layers behind 131,072 tokens: {a:.1f} tok/s, {100 * a / b:.0f} % of that behind none.")
+        for read in bandwidths([deep, shallow], "decode"):
+            there, here = (statistics.median(at(j["engines"]["fathom"], "decode", read)) for j in (deep, shallow))
+            out.append(f"Decode of two released layers behind 131,072 tokens: {there:.1f} tok/s, {100 * there / here:.0f} % of that behind none"
+                       + (f" (memory at {read:.0f} GB/s)." if read else "."))
     start = results.get("start-up")
     if start:
         out.append(f"First token of a cached {start['bytes'] / 1e9:.2f} GB file (Q8_0): {spread(start['seconds'], 2)} s after the command.")
