@@ -355,7 +355,7 @@ static int walk(struct reader *r, struct tables *t)
         struct tensor one;
         uint64_t offset = 0;
         rc = tensor_entry(r, &one, &offset);
-        if (t->tensors) {
+        if (t->tensors && t->offsets) {
             t->tensors[i] = one;
             t->offsets[i] = offset;
         }

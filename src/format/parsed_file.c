@@ -78,7 +78,7 @@ int tensors_check_overlap(const struct tensor **order, const struct tensor *tens
     for (size_t i = 0; i < n; i++) {
         const struct tensor *t = order[i], *last = i ? order[i - 1] : NULL;
         const uint8_t *free_from = last ? last->data + last->bytes : data;
-        if (t->data < free_from)
+        if (last && t->data < free_from)
             return error_set(err, STATUS_FORMAT, "%s: tensors '%.*s' and '%.*s' overlap", file,
                              STR_ARG(last->name), STR_ARG(t->name));
         if (no_holes && t->data > free_from)

@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include "server/limits.h"
 
-bool problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
+bool(problem_set)(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
 {
     if (p->status) return false;
     p->status = status;

@@ -21,6 +21,9 @@ struct problem {
 /* Sets it unless something was wrong already. Returns false. */
 bool problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+#ifdef __clang_analyzer__ /* as with error_set */
+#define problem_set(...) ((problem_set)(__VA_ARGS__), false)
+#endif
 
 struct node; /* a value; lives as long as its document */
 enum node_type { NODE_ABSENT, NODE_BOOL, NODE_INT, NODE_REAL, NODE_STRING, NODE_ARRAY, NODE_OBJECT };

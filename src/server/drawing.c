@@ -10,7 +10,7 @@ bool drawing_too_large(struct drawing *d)
     return table_refuse(d->t, "the pattern is too large");
 }
 
-bool drawing_no_memory(struct grammar_table *t)
+bool(drawing_no_memory)(struct grammar_table *t)
 {
     return problem_set(t->p, 500, NULL, NULL, "no memory for the pattern");
 }

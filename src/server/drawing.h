@@ -65,6 +65,9 @@ int drawing_depth(const struct drawing *d); /* open groups */
 /* For network.c: problems, and tables that grow to max items of `size` bytes. */
 bool drawing_too_large(struct drawing *d);
 bool drawing_no_memory(struct grammar_table *t);
+#ifdef __clang_analyzer__ /* as with error_set */
+#define drawing_no_memory(t) ((drawing_no_memory)(t), false)
+#endif
 bool drawing_grow(struct drawing *d, void **table, int n, int *cap, int max, size_t size);
 bool drawing_join(struct drawing *d, int from, int to); /* by a line that takes no character */
 

@@ -27,7 +27,7 @@ void grammar_free(struct grammar *g)
     free(g);
 }
 
-bool table_refuse(struct grammar_table *t, const char *fmt, ...)
+bool(table_refuse)(struct grammar_table *t, const char *fmt, ...)
 {
     char text[300];
     va_list args;

@@ -18,6 +18,9 @@ bool grammar_table_open(struct grammar_table *t, const char *place, struct probl
 struct grammar *grammar_table_close(struct grammar_table *t, int root);
 
 bool table_refuse(struct grammar_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#ifdef __clang_analyzer__ /* as with error_set */
+#define table_refuse(...) ((table_refuse)(__VA_ARGS__), false)
+#endif
 /* Indices; -1 with the problem set. */
 int table_node(struct grammar_table *t, struct grammar_node n);
 int table_members(struct grammar_table *t, int n);      /* the first of n zeroed ones */

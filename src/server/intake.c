@@ -254,7 +254,8 @@ bool intake_sampling(struct intake *in, struct task *t)
 bool intake_stops(struct intake *in, struct task *t, const char *key)
 {
     const struct node *stop = node_get(in->root, key);
-    size_t n = node_type(stop) == NODE_ARRAY ? node_length(stop) : stop ? 1 : 0, at[LIMIT_STOPS], n_bytes = 0;
+    size_t n = stop ? 1 : 0, at[LIMIT_STOPS] = {0}, n_bytes = 0;
+    if (node_type(stop) == NODE_ARRAY) n = node_length(stop);
     if (in->p->status || n == 0) return !in->p->status;
     if (n > LIMIT_STOPS)
         return problem_set(in->p, 400, NULL, key, "%s: at most %d stop strings, found %zu", key, LIMIT_STOPS,

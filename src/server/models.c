@@ -310,7 +310,8 @@ int models_open(struct models **out, const struct server_options *o, struct erro
     int rc = STATUS_OK;
     ms->all = calloc((size_t)o->n_models + 1, sizeof *ms->all);
     if (!ms->all) rc = error_set(err, STATUS_NOMEM, "models: no memory for %d", o->n_models);
-    for (; rc == STATUS_OK && ms->n < o->n_models; ms->n++) ms->all[ms->n].source = o->models[ms->n];
+    for (int i = 0; rc == STATUS_OK && i < o->n_models; i++) ms->all[i].source = o->models[i];
+    if (rc == STATUS_OK) ms->n = o->n_models;
     if (rc == STATUS_OK && ms->n == 1) {
         rc = served_open(ms, &ms->all[0], err);
         if (rc == STATUS_OK) ms->all[0].state = SERVED_LOADED;

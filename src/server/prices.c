@@ -72,7 +72,7 @@ void prices_free(struct prices *p)
 bool prices_cost(const struct prices *p, struct str model, const struct usage_counts *n, double *cost)
 {
     const struct price *found = NULL;
-    for (int i = 0; p && i < p->n; i++)
+    for (int i = 0; p && p->rows && i < p->n; i++)
         if (str_is(model, p->rows[i].model) || (!found && strcmp(p->rows[i].model, "*") == 0))
             found = &p->rows[i];
     if (!found) return false;

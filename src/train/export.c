@@ -199,7 +199,7 @@ int export_official(const struct params *p, enum export_format f, const struct k
                          FP4_RUN, p->c.dim, p->c.moe_inter_dim);
     if (snprintf(path, sizeof path, "%s/model.safetensors", dir) >= (int)sizeof path)
         return error_set(err, STATUS_RANGE, "%s: path is too long", dir);
-    x.codes = malloc(most * 4);
+    x.codes = malloc(most * 4 + 1);
     x.scales = malloc(most / FP4_RUN + 1);
     int rc = x.codes && x.scales ? write_tensors(&x, path, err)
                                  : error_set(err, STATUS_NOMEM, "%s: out of memory", path);

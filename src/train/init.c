@@ -56,7 +56,7 @@ static void deal_experts(const struct v4_config *c, int32_t *table, uint64_t see
     struct rng r;
     rng_seed(&r, seed_of(seed, "tid2eid") + (uint64_t)layer);
     int n = c->n_routed_experts, k = c->n_activated_experts, left = 0;
-    int32_t deck[CONFIG_MAX_EXPERTS];
+    int32_t deck[CONFIG_MAX_EXPERTS] = {0};
     for (int id = 0; id < c->n_vocab; id++) {
         if (left < k) {
             for (int i = 0; i < n; i++) deck[i] = i;

@@ -86,7 +86,8 @@ void v4_state_close(struct state *state)
 
 int v4_state_low(const struct state *state)
 {
-    int low = ((const struct v4_state *)state)->high_water - ((const struct v4_model *)state->model)->n_rewind;
+    int low =
+        ((const struct v4_state *)state)->high_water - ((const struct v4_model *)state->model)->n_rewind;
     return low > 0 ? low : 0;
 }
 
@@ -119,8 +120,10 @@ struct io {
 static void transfer(struct io *io, void *data, size_t bytes)
 {
     if (io->rc != STATUS_OK || bytes == 0) return;
-    io->rc = io->w ? io->w->write(io->w->ctx, data, bytes, io->err)
-                   : io->r->read(io->r->ctx, data, bytes, io->err);
+    if (io->w)
+        io->rc = io->w->write(io->w->ctx, data, bytes, io->err);
+    else if (io->r)
+        io->rc = io->r->read(io->r->ctx, data, bytes, io->err);
 }
 
 static void transfer_ring(struct io *io, const struct v4_ring *r, int first, int last)
