@@ -243,7 +243,7 @@ def noise_is_no_request(folder):
     for _ in range(10000 if LONG else 256):
         data = bytearray(rng.choice([WHOLE, CHUNKED + b"f\r\n" + BODY + b"\r\n0\r\n\r\n", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(100), rng.randbytes(rng.randrange(1, 300))]))
         for _ in range(rng.choice([0, 1, 2, 10])):
-            i = rng.randrange(len(data))
+            i = rng.randrange(len(data) + 1)
             data[i:i + rng.choice([0, 1, 1, 5])] = rng.randbytes(rng.choice([0, 1, 1, 3]))
         blobs.append(bytes(data))
 
