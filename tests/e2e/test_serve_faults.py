@@ -2,6 +2,7 @@
 """fathom serve while things go wrong around it: slow, silent and many clients, ends in the middle, a killed process, a full disk.
 
     test_serve_faults.py FATHOM TINY_MODELS [EMULATOR...]"""
+import contextlib
 import hashlib
 import http.client
 import json
@@ -151,6 +152,8 @@ class BadLine:
             b.shutdown(socket.SHUT_WR)
         except OSError:
             for s in (a, b):
+                with contextlib.suppress(OSError):
+                    s.shutdown(socket.SHUT_RDWR)  # close alone says nothing while the other thread reads
                 s.close()
 
 
