@@ -329,7 +329,7 @@ static void on_token(void *ctx, int32_t id, float logprob, const float *logits)
 size_t choice_take_tokens(struct choice *c, const struct scored_token **first)
 {
     size_t n = c->n_tokens - c->n_shown;
-    *first = c->tokens + c->n_shown;
+    *first = n ? c->tokens + c->n_shown : NULL;
     c->n_shown = c->n_tokens;
     return n;
 }

@@ -16,9 +16,9 @@
 
 enum { N_KEYS = 3, MAX_STEPS = 10000000, SKIPPED = 2 };
 
-static const char tried[] = "Bearer a-key-that-is-tried-out";
-
 #if defined(__x86_64__)
+
+static const char tried[] = "Bearer a-key-that-is-tried-out";
 
 /* Keys whose hashes are that of the tried one, but for the byte at `differs`; 32: the last bit alone. */
 static void make_keys(struct guard *g, int differs)
