@@ -243,7 +243,7 @@ def a_queue_is_fair_among_keys(folder):
             done.append(owner)
     metric = lambda name: float(dict(line.split() for line in s.request("GET", "/metrics", headers={"x-api-key": owners[0]})[2].decode().splitlines()  # noqa: E731
                                      if line and line[0] != "#" and len(line.split()) == 2)["fathom_" + name])
-    threads = [threading.Thread(target=ask, args=(0, 800)) for _ in range(6)]
+    threads = [threading.Thread(target=ask, args=(0, 4000)) for _ in range(6)]
     for t in threads:
         t.start()
     end = time.monotonic() + WAIT
